@@ -1,0 +1,278 @@
+//! Run → epoch → announcement: the chain of hashes every secret is derived under. Each link is a checked value.
+//!
+//! Source: protocol, sections 5 and 6.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::codec::{Digest, fields, hash, kdf, le32, le64};
+use crate::error::{Error, Fault};
+use crate::graph::MaskGraph;
+use crate::keys::{ExchangeKey, Identity, MemberId, Seed, Signature, VerifyKey};
+use crate::labels;
+use crate::merkle::Tree;
+use crate::message::{Advertisement, Announcement, RosterConfirmation};
+use crate::params::Params;
+
+/// A member as the roster binds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `H("id", id_pk)`.
+    pub id: MemberId,
+    /// Protocol identity key.
+    pub id_pk: VerifyKey,
+    /// Channel key of the epoch.
+    pub x_pk: ExchangeKey,
+    /// Hash of the organisation's binding.
+    pub binding: Digest,
+    /// Commitment to the nonce of the graph seed.
+    pub nonce_commit: Digest,
+}
+
+/// The members of one epoch, ascending by id, every advertisement verified. Two parties with the same [`Roster::ctx`] saw the same
+/// members and keys.
+#[derive(Debug)]
+pub struct Roster {
+    params: Arc<Params>,
+    epoch: u64,
+    members: Vec<Member>,
+    ctx: Digest,
+}
+
+impl Roster {
+    /// Builds the roster from advertisements in ascending order of id.
+    ///
+    /// # Errors
+    /// The member's fault for a signature that does not verify; the coordinator's for a wrong order, a repeated key or a foreign
+    /// run or epoch; [`Error::Params`] never. Sizes are those of the parameters: 3 to `n_max`.
+    pub fn new(params: Arc<Params>, epoch: u64, advertisements: &[Advertisement]) -> Result<Self, Error> {
+        let have = u32::try_from(advertisements.len()).unwrap_or(u32::MAX);
+        let (need, limit) = (params.config().min_cohort, params.config().n_max);
+        if have < need {
+            return Err(Fault::TooFew { what: "members of the roster", have, need }.by_coordinator());
+        }
+        if have > limit {
+            let (have, limit) = (u64::from(have), u64::from(limit));
+            return Err(Fault::TooMany { what: "number of members", have, limit }.by_coordinator());
+        }
+        let mut members: Vec<Member> = Vec::with_capacity(advertisements.len());
+        let mut channel_keys = BTreeSet::new();
+        for (index, advertisement) in (0..).zip(advertisements) {
+            let member = admit(&params, epoch, index, advertisement)?;
+            if members.last().is_some_and(|before| before.id >= member.id) {
+                return Err(Fault::Order("members of the roster").by_coordinator());
+            }
+            if !channel_keys.insert(member.x_pk) {
+                return Err(Fault::Duplicate("channel key").by(index));
+            }
+            members.push(member);
+        }
+        let root = root_of(&members);
+        let ctx = hash(labels::EPOCH, &[&params.run_hash().0, &le64(epoch), &le32(have), &root.0]);
+        Ok(Self { params, epoch, members, ctx })
+    }
+
+    /// Parameters of the run.
+    pub fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// Number of the epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// n.
+    #[expect(clippy::len_without_is_empty, reason = "a roster has at least three members")]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.members.len()).expect("bounded by n_max, a u32")
+    }
+
+    /// All members in order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Member `index`.
+    pub fn member(&self, index: u32) -> Option<&Member> {
+        self.members.get(index as usize)
+    }
+
+    /// Index of the member with this id.
+    pub fn index_of(&self, id: &MemberId) -> Option<u32> {
+        self.members.binary_search_by(|member| member.id.cmp(id)).ok().and_then(|index| u32::try_from(index).ok())
+    }
+
+    /// Merkle root over the entries.
+    pub fn root(&self) -> Digest {
+        root_of(&self.members)
+    }
+
+    /// `epoch_ctx`.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// `epoch_seed = KDF(epoch_ctx, roster_root, "epoch-seed")`: public randomness of the epoch.
+    pub fn seed(&self) -> Seed {
+        kdf(&self.ctx.0, &self.root().0, labels::EPOCH_SEED, &[]).into()
+    }
+
+    /// Who masks with whom.
+    pub fn graph(&self) -> MaskGraph {
+        MaskGraph::Complete { members: self.len() }
+    }
+
+    /// A member's signature on this roster. It signs one epoch context per (run, epoch), ever: the caller's ledger sees to that.
+    pub fn confirm(&self, identity: &Identity) -> Result<RosterConfirmation, Error> {
+        let index = self.index_of(&identity.public().id()).ok_or(Error::NotAMember("roster"))?;
+        Ok(RosterConfirmation { epoch_ctx: self.ctx, index, signature: identity.sign(labels::SIG_ROSTER, &[&self.ctx.0]) })
+    }
+
+    /// Checks a member's signature on this roster.
+    ///
+    /// # Errors
+    /// The member's fault, by index.
+    pub fn check_confirmation(&self, confirmation: &RosterConfirmation) -> Result<(), Error> {
+        let index = confirmation.index;
+        let member = self.member(index).ok_or(Error::NotAMember("roster"))?;
+        if confirmation.epoch_ctx != self.ctx {
+            return Err(Fault::Context("epoch").by(index));
+        }
+        let valid = member.id_pk.verifies(&confirmation.signature, labels::SIG_ROSTER, &[&self.ctx.0]);
+        if valid { Ok(()) } else { Err(Fault::Signature("roster").by(index)) }
+    }
+}
+
+/// Checks one advertisement on its own: run, epoch, signature.
+fn admit(params: &Params, epoch: u64, index: u32, advertisement: &Advertisement) -> Result<Member, Error> {
+    if advertisement.run_hash != params.run_hash() {
+        return Err(Fault::Context("run").by(index));
+    }
+    if advertisement.epoch != epoch {
+        return Err(Fault::Context("epoch").by(index));
+    }
+    if !advertisement.verifies() {
+        return Err(Fault::Signature("advertisement").by(index));
+    }
+    Ok(Member {
+        id: advertisement.id_pk.id(),
+        id_pk: advertisement.id_pk,
+        x_pk: advertisement.x_pk,
+        binding: advertisement.binding.hash(&advertisement.id_pk),
+        nonce_commit: advertisement.nonce_commit,
+    })
+}
+
+fn root_of(members: &[Member]) -> Digest {
+    let entry = |m: &Member| {
+        fields(&[m.id.0.as_ref(), m.id_pk.as_bytes(), m.x_pk.as_bytes(), &[], m.binding.as_ref(), m.nonce_commit.as_ref()])
+    };
+    let entries: Vec<_> = members.iter().map(entry).collect();
+    Tree::Roster.root(&entries).expect("a roster has at least three members")
+}
+
+/// One attempt of one round: an announcement that follows the rules, over a roster.
+#[derive(Debug)]
+pub struct Attempt {
+    roster: Arc<Roster>,
+    announcement: Announcement,
+    hash: Digest,
+    holders: Vec<u32>,
+}
+
+impl Attempt {
+    /// Checks what can be checked without state: epoch, holders, threshold, deadlines.
+    ///
+    /// # Errors
+    /// The coordinator's fault, with the rule that was broken (protocol, sections 15 and 16.1).
+    pub fn new(roster: Arc<Roster>, announcement: Announcement) -> Result<Self, Error> {
+        let n = roster.len();
+        let params = roster.params();
+        if announcement.epoch_ctx != roster.ctx() || announcement.holders.size() != n {
+            return Err(Fault::Context("epoch").by_coordinator());
+        }
+        let have = announcement.holders.count();
+        let need = params.holders_floor(n);
+        if have < need {
+            return Err(Fault::TooFew { what: "holders", have, need }.by_coordinator());
+        }
+        let threshold = params.threshold(have, n);
+        if announcement.threshold != threshold {
+            let (have, need) = (u64::from(announcement.threshold), u64::from(threshold));
+            return Err(Fault::Rule { what: "threshold", have, need }.by_coordinator());
+        }
+        if threshold > have {
+            return Err(Fault::TooFew { what: "holders", have, need: threshold }.by_coordinator());
+        }
+        let deadlines = [announcement.commit_by_ms, announcement.submit_by_ms, announcement.expires_ms];
+        if announcement.round == 0 || announcement.seq == 0 || !deadlines.is_sorted() {
+            return Err(Fault::Order("round, attempt and deadlines").by_coordinator());
+        }
+        let holders = announcement.holders.iter().collect();
+        Ok(Self { hash: announcement.hash(), roster, announcement, holders })
+    }
+
+    /// The epoch's roster.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// Parameters of the run.
+    pub fn params(&self) -> &Params {
+        self.roster.params()
+    }
+
+    /// The announcement.
+    pub fn announcement(&self) -> &Announcement {
+        &self.announcement
+    }
+
+    /// `ann_hash`.
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// t.
+    pub fn threshold(&self) -> u32 {
+        self.announcement.threshold
+    }
+
+    /// L.
+    pub fn holder_count(&self) -> u32 {
+        u32::try_from(self.holders.len()).expect("not more than the roster")
+    }
+
+    /// Roster index of the holder at `position` (from 1).
+    pub fn holder(&self, position: u32) -> Option<u32> {
+        self.holders.get((position as usize).checked_sub(1)?).copied()
+    }
+
+    /// All holders by position: (position, roster index).
+    pub fn holders(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        (1..).zip(self.holders.iter().copied())
+    }
+
+    /// Position (from 1) of member `index` among the holders.
+    pub fn position(&self, index: u32) -> Option<u32> {
+        self.holders.binary_search(&index).ok().and_then(|place| u32::try_from(place + 1).ok())
+    }
+
+    /// Identity key of the holder at `position`.
+    pub fn holder_key(&self, position: u32) -> Option<VerifyKey> {
+        Some(self.roster.member(self.holder(position)?)?.id_pk)
+    }
+
+    /// Id and key of member `index`.
+    ///
+    /// # Errors
+    /// [`Error::NotAMember`].
+    pub(crate) fn member(&self, index: u32) -> Result<&Member, Error> {
+        self.roster.member(index).ok_or(Error::NotAMember("roster"))
+    }
+
+    /// Whether `signature` is the coordinator's under this announcement.
+    pub fn announced(&self, signature: &Signature) -> bool {
+        self.params().coordinator().is_ok_and(|key| self.announcement.verifies(&key, signature))
+    }
+}

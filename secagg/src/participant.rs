@@ -1,0 +1,385 @@
+//! A participant's own part: typestates, consumed. `AwaitingRoster → Channels` once per epoch, `Committed → Masking` per attempt.
+//!
+//! Every secret of an attempt derives from one fresh 32-byte seed, so the same Commit and the same masked bytes can be made again
+//! after a crash. Source: protocol, sections 4, 6, 8 and 9.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::channel::{self, Channels, Envelope, PairKeys};
+use crate::codec::{Digest, expand, hash, kdf, le32, le64};
+use crate::commitment::{self, CoreParts, Secret};
+use crate::context::{Attempt, Roster};
+use crate::error::{Error, Fault};
+use crate::keys::{BindingClaim, ExchangeKey, ExchangeSecret, Identity, Seed, Signature};
+use crate::labels;
+use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
+use crate::merkle::Tree;
+use crate::message::{
+    Advertisement, BLOB_BYTES, CIPHERTEXT_BYTES, Cohort, Commit, Neighbourhood, PAIR_BYTES, UploadHeader, UploadTrailer,
+    advertisement_parts,
+};
+use crate::params::Params;
+use crate::prg::{Keystream, Sign};
+use crate::shamir::{Polynomial, SecretScalar};
+
+/// The organisation's signed word on this site's identity key, made outside this crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// What is bound.
+    pub claim: BindingClaim,
+    /// TLS 1.3 number of the signature scheme.
+    pub scheme: u16,
+    /// Signature over [`crate::keys::binding_message`].
+    pub signature: Vec<u8>,
+    /// Certificate chain, DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+}
+
+/// Has advertised its keys for one epoch and waits for the roster.
+pub struct AwaitingRoster {
+    secret: ExchangeSecret,
+    advertisement: Advertisement,
+}
+
+impl AwaitingRoster {
+    /// Derives the epoch's keys from `seed`; the same seed gives the same advertisement, byte for byte.
+    pub fn new(params: &Params, epoch: u64, identity: &Identity, binding: &Binding, seed: &Seed) -> (Self, Advertisement) {
+        let secret = ExchangeSecret::new(&expand(seed.expose(), labels::LOCAL_CHANNEL, &[]).into());
+        let reveal = expand(seed.expose(), labels::LOCAL_REVEAL, &[]);
+        let (run_hash, number, id_pk) = (params.run_hash(), le64(epoch), identity.public());
+        let nonce_commit = hash(labels::NONCE_COMMIT, &[&run_hash.0, &number, id_pk.id().0.as_ref(), &reveal[..]]);
+        let x_pk = secret.public();
+        let bound = binding.claim.hash(&id_pk);
+        let parts = advertisement_parts(&run_hash, &number, &x_pk, &nonce_commit);
+        let signature = identity.sign(labels::SIG_ADVERTISEMENT, &parts.with(&bound));
+        let advertisement = Advertisement {
+            run_hash,
+            epoch,
+            id_pk,
+            x_pk,
+            binding: binding.claim.clone(),
+            binding_scheme: binding.scheme,
+            binding_signature: binding.signature.clone(),
+            chain: binding.chain.clone(),
+            nonce_commit,
+            signature,
+        };
+        (Self { secret, advertisement: advertisement.clone() }, advertisement)
+    }
+
+    /// Derives the channel keys with every member of the roster; the epoch secret is gone afterwards.
+    ///
+    /// # Errors
+    /// The coordinator's fault if the roster holds another key under this site's id; [`Error::NotAMember`] if it leaves the site
+    /// out; a member's fault for a key that agrees on nothing.
+    pub fn accept(self, roster: &Roster) -> Result<Channels, Error> {
+        let own = self.advertisement.id_pk.id();
+        let me = roster.index_of(&own).ok_or(Error::NotAMember("roster"))?;
+        let entry = roster.member(me).ok_or(Error::NotAMember("roster"))?;
+        if entry.x_pk != self.advertisement.x_pk || entry.nonce_commit != self.advertisement.nonce_commit {
+            return Err(Fault::Context("advertisement").by_coordinator());
+        }
+        Channels::derive(roster, me, &self.secret)
+    }
+}
+
+/// This site's own pair of shares when it is a holder itself; durable apart from the seed, which goes first.
+pub struct OwnShares(Zeroizing<[u8; 64]>);
+
+impl OwnShares {
+    /// The two scalars, for sealed storage.
+    pub fn expose(&self) -> &[u8; 64] {
+        &self.0
+    }
+
+    /// Reads stored bytes back.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] if there are not 64.
+    pub fn restore(bytes: &[u8]) -> Result<Self, Error> {
+        bytes.try_into().map(|pair| Self(Zeroizing::new(pair))).map_err(|_| Error::Stored("pair of own shares"))
+    }
+}
+
+/// All secrets of one attempt, derived from its seed under the announcement, so that it can never serve two announcements.
+pub(crate) struct Dealing {
+    pub(crate) mask_key: ExchangeSecret,
+    pub(crate) nonce: [u8; 32],
+    pub(crate) f_b: Polynomial,
+    pub(crate) f_k: Polynomial,
+}
+
+impl Dealing {
+    fn derive(attempt: &Attempt, seed: &Seed) -> Self {
+        let base = kdf(&attempt.hash().0, seed.expose(), labels::LOCAL_ATTEMPT, &[]);
+        let mut scalars = Keystream::new(&expand(&base, labels::LOCAL_SCALARS, &[]).into(), 0, 0);
+        let mut polynomial = || {
+            let mut wide = Zeroizing::new([0; 64]);
+            let coefficient = |_| {
+                scalars.fill(&mut wide[..]);
+                SecretScalar::from_wide(&wide)
+            };
+            Polynomial::new((0..attempt.threshold()).map(coefficient).collect())
+        };
+        let (f_b, f_k) = (polynomial(), polynomial());
+        Self {
+            mask_key: ExchangeSecret::new(&expand(&base, labels::LOCAL_MASK_KEY, &[]).into()),
+            nonce: *expand(&base, labels::LOCAL_NONCE, &[]),
+            f_b,
+            f_k,
+        }
+    }
+
+    fn pair(&self, x: u32) -> Zeroizing<[u8; 64]> {
+        let mut pair = Zeroizing::new([0; 64]);
+        pair[..32].copy_from_slice(self.f_b.share(x).expose());
+        pair[32..].copy_from_slice(self.f_k.share(x).expose());
+        pair
+    }
+}
+
+/// Everything of a Commit but the ciphertexts and signatures.
+pub(crate) struct Commitments {
+    pub(crate) e_pk: ExchangeKey,
+    pub(crate) com_b: Digest,
+    pub(crate) com_k: Digest,
+    pub(crate) share_list: Vec<[u8; PAIR_BYTES]>,
+    pub(crate) core: Digest,
+}
+
+impl Commitments {
+    /// Order: com_b, com_K, share list → shares_root → commit_core.
+    pub(crate) fn new(attempt: &Attempt, me: u32, dealing: &Dealing) -> Result<Self, Error> {
+        let (ann_hash, id) = (attempt.hash(), attempt.member(me)?.id);
+        let com_b = commitment::of_secret(Secret::SelfMask, &ann_hash, &id, dealing.f_b.secret());
+        let com_k = commitment::of_secret(Secret::Rescue, &ann_hash, &id, dealing.f_k.secret());
+        let committed = |x| commitment::of_pair(&ann_hash, &id, x, &dealing.f_b.share(x), &dealing.f_k.share(x));
+        let share_list: Vec<_> = attempt.holders().map(|(x, _)| committed(x)).collect();
+        let shares_root = commitment::shares_root(&share_list).ok_or(Error::NotAMember("holder list"))?;
+        let e_pk = dealing.mask_key.public();
+        let parts = CoreParts { nonce: &dealing.nonce, e_pk: &e_pk, com_b: &com_b, com_k: &com_k, shares_root };
+        let core = parts.core(&ann_hash, &id);
+        Ok(Self { e_pk, com_b, com_k, share_list, core })
+    }
+}
+
+/// Has committed to an attempt and waits for its cohort.
+pub struct Committed {
+    attempt: Arc<Attempt>,
+    me: u32,
+    dealing: Dealing,
+    core: Digest,
+}
+
+impl Committed {
+    /// Derives the attempt's secrets from `seed`: fresh randomness, drawn after the update was pinned. The same seed gives the
+    /// same state again.
+    ///
+    /// # Errors
+    /// [`Error::NotAMember`] if `me` is not in the roster.
+    pub fn new(attempt: Arc<Attempt>, me: u32, seed: &Seed) -> Result<Self, Error> {
+        let dealing = Dealing::derive(&attempt, seed);
+        let core = Commitments::new(&attempt, me, &dealing)?.core;
+        Ok(Self { attempt, me, dealing, core })
+    }
+
+    /// This site's own pair of shares, if it is a holder of the attempt.
+    pub fn own_shares(&self) -> Option<OwnShares> {
+        self.attempt.position(self.me).map(|x| OwnShares(self.dealing.pair(x)))
+    }
+
+    /// The Commit, with one pair of shares sealed to each holder under its outbound round key.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] if a holder's round key is missing: the Commit was answered, and its keys are gone.
+    pub fn commit(&self, identity: &Identity, outbound: &PairKeys) -> Result<Commit, Error> {
+        build_commit(&self.attempt, self.me, identity, &self.dealing, outbound)
+    }
+
+    /// Checks the cohort and every neighbour's key, then derives the masks.
+    ///
+    /// # Errors
+    /// The coordinator's or a neighbour's fault; nothing is masked then. That this is the only cohort ever accepted under this
+    /// announcement is the caller's ledger to see to.
+    pub fn accept(self, cohort: &Cohort, near: &Neighbourhood) -> Result<Masking, Error> {
+        self.check_cohort(cohort, near)?;
+        let (attempt, ctx) = (&self.attempt, cohort.ctx());
+        let own = End { index: self.me, key: &self.dealing.mask_key.public() };
+        let mut masks = vec![(Sign::Plus, self_seed(attempt, &ctx, self.me, self.dealing.f_b.secret())?)];
+        for key in &near.keys {
+            check_maskkey(attempt, key.index, &key.nonce, &key.e_pk, &key.sig_maskkey)?;
+            let other = End { index: key.index, key: &key.e_pk };
+            let seed = pair_seed(attempt, &ctx, &self.dealing.mask_key, own, other)?;
+            masks.push((pair_sign(self.me, key.index), seed));
+        }
+        Ok(Masking { attempt: self.attempt, me: self.me, ctx, masks: Masks::new(masks) })
+    }
+
+    /// Protocol, section 9, "before masking".
+    fn check_cohort(&self, cohort: &Cohort, near: &Neighbourhood) -> Result<(), Error> {
+        let (attempt, params) = (&self.attempt, self.attempt.params());
+        let n = attempt.roster().len();
+        if cohort.ann_hash != attempt.hash() || cohort.members.size() != n {
+            return Err(Fault::Context("announcement").by_coordinator());
+        }
+        let (have, need) = (cohort.members.count(), params.cohort_floor(n));
+        if have < need {
+            return Err(Fault::TooFew { what: "members of the cohort", have, need }.by_coordinator());
+        }
+        let rank = cohort.members.rank(self.me).ok_or(Error::NotAMember("cohort"))? as usize;
+        if Tree::Cohort.root_from_path(&self.core.0, rank, have as usize, &near.own_path) != Some(cohort.root) {
+            return Err(Fault::Root("place of this site's Commit in the cohort").by_coordinator());
+        }
+        let graph = attempt.roster().graph();
+        if !params.degree_holds(graph.alive(self.me, &cohort.members), graph.degree(self.me)) {
+            return Err(Fault::Degree { member: self.me }.by_coordinator());
+        }
+        let expected = graph.neighbours(self.me).filter(|&other| cohort.members.contains(other));
+        if !expected.eq(near.keys.iter().map(|key| key.index)) {
+            return Err(Fault::Order("neighbour keys").by_coordinator());
+        }
+        Ok(())
+    }
+}
+
+/// Checks `Sig("maskkey", ann_hash, id, nonce, E)`.
+pub(crate) fn check_maskkey(
+    attempt: &Attempt,
+    index: u32,
+    nonce: &[u8; 32],
+    e_pk: &ExchangeKey,
+    signature: &Signature,
+) -> Result<(), Error> {
+    let member = attempt.member(index)?;
+    let parts: [&[u8]; 4] = [&attempt.hash().0, member.id.0.as_ref(), nonce, e_pk.as_bytes()];
+    let valid = member.id_pk.verifies(signature, labels::SIG_MASKKEY, &parts);
+    if valid { Ok(()) } else { Err(Fault::Signature("mask key").by(index)) }
+}
+
+pub(crate) fn build_commit(
+    attempt: &Attempt,
+    me: u32,
+    identity: &Identity,
+    dealing: &Dealing,
+    outbound: &PairKeys,
+) -> Result<Commit, Error> {
+    let Commitments { e_pk, com_b, com_k, share_list, core } = Commitments::new(attempt, me, dealing)?;
+    let (ann_hash, id) = (attempt.hash(), attempt.member(me)?.id);
+    let k_rescue = commitment::rescue_key(&ann_hash, &id, dealing.f_k.secret());
+    let sealed = channel::seal(&k_rescue, &core.0, dealing.mask_key.expose());
+    let blob: [u8; BLOB_BYTES] = sealed.try_into().expect("32 bytes and a tag of 16");
+    let ciphertexts = attempt
+        .holders()
+        .map(|(x, holder)| seal_for(attempt, me, holder, &dealing.nonce, &core, outbound, &dealing.pair(x)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let cts = Commit::ciphertexts_hash(&ciphertexts);
+    let maskkey: [&[u8]; 4] = [&ann_hash.0, id.0.as_ref(), &dealing.nonce, e_pk.as_bytes()];
+    let sig_maskkey = identity.sign(labels::SIG_MASKKEY, &maskkey);
+    let sig_commit = identity.sign(labels::SIG_COMMIT, &[&core.0, &hash(labels::BLOB, &[&blob]).0, &cts.0]);
+    let nonce = dealing.nonce;
+    Ok(Commit { ann_hash, nonce, e_pk, com_b, com_k, share_list, blob, ciphertexts, sig_maskkey, sig_commit })
+}
+
+fn seal_for(
+    attempt: &Attempt,
+    dealer: u32,
+    holder: u32,
+    nonce: &[u8; 32],
+    core: &Digest,
+    outbound: &PairKeys,
+    pair: &[u8; 64],
+) -> Result<Option<[u8; CIPHERTEXT_BYTES]>, Error> {
+    if holder == dealer {
+        return Ok(None);
+    }
+    let round_key = outbound.get(holder).ok_or(Error::Stored("outbound round key"))?;
+    Envelope { attempt, dealer, holder, nonce, core }.seal(round_key, pair).map(Some)
+}
+
+/// Masks this site's one contribution to the attempt. Every call with the same input gives the same bytes.
+pub struct Masking {
+    attempt: Arc<Attempt>,
+    me: u32,
+    ctx: Digest,
+    masks: Masks,
+}
+
+impl Masking {
+    /// Context everything is bound to.
+    pub fn ctx(&self) -> Digest {
+        self.ctx
+    }
+
+    /// What the upload declares before its bytes.
+    pub fn header(&self) -> UploadHeader {
+        let config = self.attempt.params().config();
+        UploadHeader {
+            ctx: self.ctx,
+            elements: config.elements,
+            ring_bits: u32::from(config.m),
+            chunk_elems: config.chunk_elems,
+        }
+    }
+
+    /// Masks and packs the quantised lanes of chunk `chunk`.
+    ///
+    /// Shape: `chunk_len(chunk)` signed values in, `packed_len` bytes out.
+    ///
+    /// # Panics
+    /// If the number of lanes is not that of the chunk: our own bug, since the update was flattened to the layout.
+    pub fn chunk(&self, chunk: u64, lanes: &[i64]) -> Vec<u8> {
+        let params = self.attempt.params();
+        assert_eq!(lanes.len(), params.chunk_len(chunk) as usize, "lanes of chunk {chunk}");
+        self.masks.mask_chunk(params.lane(), params.config().m, chunk, lanes)
+    }
+
+    /// Masks the metadata lanes and signs the whole upload; `chunk_hashes` are the BLAKE3 hashes of the packed chunks in order.
+    ///
+    /// # Panics
+    /// If there is not one hash per chunk and one lane per metadata field: our own bug.
+    pub fn trailer(&self, identity: &Identity, chunk_hashes: &[Digest], metadata: &[u64]) -> (UploadTrailer, Digest) {
+        let params = self.attempt.params();
+        assert_eq!(chunk_hashes.len() as u64, params.chunks(), "chunks of the upload");
+        assert_eq!(metadata.len(), params.config().meta_lanes as usize, "metadata lanes");
+        let mut lanes = Zeroizing::new(metadata.to_vec());
+        self.masks.add_to_metadata(&mut lanes);
+        let metadata: Vec<u8> = lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
+        let chunk_root = chunk_root(chunk_hashes).expect("an upload has at least one chunk");
+        let upload_hash = upload_hash(&self.attempt, &self.ctx, self.me, &chunk_root, &metadata)
+            .expect("this site is in the roster: its Commit was built");
+        let signature = identity.sign(labels::SIG_UPLOAD, &[&self.ctx.0, &upload_hash.0]);
+        (UploadTrailer { metadata, chunk_root, signature }, upload_hash)
+    }
+}
+
+/// Merkle root over `LE32(k) ‖ BLAKE3(packed chunk k)`; `None` without chunks.
+pub fn chunk_root(chunk_hashes: &[Digest]) -> Option<Digest> {
+    let leaves: Vec<_> = (0u32..).zip(chunk_hashes).map(|(k, hash)| [&le32(k)[..], &hash.0].concat()).collect();
+    Tree::Chunks.root(&leaves)
+}
+
+/// `upload_hash = H("upload-core", ctx, id, LE64(elements), LE32(m), LE32(chunk_elems), LE32(chunks), chunk_root, BLAKE3(metadata))`.
+pub(crate) fn upload_hash(
+    attempt: &Attempt,
+    ctx: &Digest,
+    index: u32,
+    chunk_root: &Digest,
+    metadata: &[u8],
+) -> Result<Digest, Error> {
+    let (params, config) = (attempt.params(), attempt.params().config());
+    let chunks = u32::try_from(params.chunks()).expect("2^34 elements in chunks of at least 8 are below 2^32");
+    let id = attempt.member(index)?.id;
+    let parts: [&[u8]; 8] = [
+        &ctx.0,
+        id.0.as_ref(),
+        &le64(config.elements),
+        &le32(u32::from(config.m)),
+        &le32(config.chunk_elems),
+        &le32(chunks),
+        &chunk_root.0,
+        &Digest::of_bulk(metadata).0,
+    ];
+    Ok(hash(labels::UPLOAD_CORE, &parts))
+}

@@ -1,0 +1,107 @@
+//! Shamir sharing over Z_ℓ, ℓ the order of the Ed25519 group: `f(0) = secret`, share of position x is `f(x)`, x = 1..L.
+//!
+//! Every coefficient is uniform, the leading one included: forbidding zero leaks over many sharings (RUSTSEC-2024-0398). All
+//! arithmetic is constant time. Source: protocol, section 17; Shamir, "How to share a secret", CACM 22 (1979).
+
+use curve25519_dalek::scalar::Scalar;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::error::{Error, Fault};
+
+/// A secret element of Z_ℓ: a shared secret or one share of it.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct SecretScalar(Scalar);
+
+impl SecretScalar {
+    /// Reads the canonical form: 32 bytes, little-endian, below ℓ.
+    ///
+    /// # Errors
+    /// [`Fault::Scalar`] otherwise.
+    pub fn parse(bytes: &[u8; 32]) -> Result<Self, Fault> {
+        Option::from(Scalar::from_canonical_bytes(*bytes)).map(Self).ok_or(Fault::Scalar)
+    }
+
+    /// Reduces 64 uniform bytes modulo ℓ.
+    pub(crate) fn from_wide(bytes: &[u8; 64]) -> Self {
+        Self(Scalar::from_bytes_mod_order_wide(bytes))
+    }
+
+    /// The canonical bytes.
+    pub fn expose(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// A second handle on the same secret, said aloud.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+impl PartialEq for SecretScalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// A polynomial of degree t − 1; its constant term is the secret.
+pub(crate) struct Polynomial(Vec<SecretScalar>);
+
+impl Polynomial {
+    /// From its t coefficients, the secret first.
+    pub(crate) fn new(coefficients: Vec<SecretScalar>) -> Self {
+        Self(coefficients)
+    }
+
+    /// f(0).
+    pub(crate) fn secret(&self) -> &SecretScalar {
+        &self.0[0]
+    }
+
+    /// f(x) by Horner's rule.
+    pub(crate) fn share(&self, x: u32) -> SecretScalar {
+        let x = Scalar::from(x);
+        SecretScalar(self.0.iter().rev().fold(Scalar::ZERO, |acc, coefficient| acc * x + coefficient.0))
+    }
+}
+
+/// Lagrange coefficients at 0 for one responding set: Σ λ_x · f(x) = f(0).
+pub struct Lagrange {
+    positions: Vec<u32>,
+    weights: Vec<Scalar>,
+}
+
+impl Lagrange {
+    /// For distinct positions, none of them 0.
+    ///
+    /// # Errors
+    /// [`Error::BelowThreshold`] when there are fewer than `threshold` positions.
+    pub fn new(positions: &[u32], threshold: u32) -> Result<Self, Error> {
+        let have = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        if have < threshold {
+            return Err(Error::BelowThreshold { have, need: threshold });
+        }
+        let xs: Vec<Scalar> = positions.iter().map(|&x| Scalar::from(x)).collect();
+        let mut denominators: Vec<Scalar> = xs
+            .iter()
+            .enumerate()
+            .map(|(i, x)| xs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, z)| z - x).product())
+            .collect();
+        Scalar::invert_batch_alloc(&mut denominators);
+        let weights = (0..xs.len())
+            .map(|i| xs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, z)| *z).product::<Scalar>() * denominators[i])
+            .collect();
+        Ok(Self { positions: positions.to_vec(), weights })
+    }
+
+    /// The positions it was made for.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
+    /// Joins one share per position, in the order of the positions.
+    pub fn combine(&self, shares: &[&SecretScalar]) -> SecretScalar {
+        SecretScalar(self.weights.iter().zip(shares).map(|(weight, share)| weight * share.0).sum())
+    }
+}
