@@ -1,0 +1,105 @@
+use super::*;
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_secret_is_written_for_its_owner_alone_and_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tls.key");
+    write_secret(&path, b"first").unwrap();
+    write_secret(&path, b"second").unwrap();
+    assert_eq!(mode_of(&path), 0o600);
+    assert_eq!(read_secret(&path).unwrap().as_slice(), b"second");
+    assert_eq!(
+        names_in(directory.path()),
+        ["tls.key"],
+        "no temporary file is left"
+    );
+}
+
+#[test]
+fn a_secret_that_others_can_reach_is_refused_with_the_remedy() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tls.key");
+    write_secret(&path, b"secret").unwrap();
+    for mode in [0o640, 0o604, 0o620, 0o601] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = read_secret(&path).unwrap_err();
+        assert!(matches!(error, FileError::Exposed { mode: found, .. } if found == mode));
+        assert!(error.to_string().contains("chmod 600"), "{error}");
+    }
+}
+
+#[test]
+fn a_name_that_must_be_free_is_never_overwritten() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ca.key");
+    create_secret(&path, b"first").unwrap();
+    assert!(matches!(
+        create_secret(&path, b"second"),
+        Err(FileError::Exists { .. })
+    ));
+    assert!(matches!(
+        create_atomic(&path, b"second"),
+        Err(FileError::Exists { .. })
+    ));
+    assert_eq!(read_secret(&path).unwrap().as_slice(), b"first");
+    assert_eq!(mode_of(&path), 0o600);
+    assert_eq!(names_in(directory.path()), ["ca.key"]);
+}
+
+#[test]
+fn a_failed_write_says_which_file_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing/file");
+    assert!(matches!(
+        write_atomic(&missing, b"x"),
+        Err(FileError::Io {
+            act: Act::Write,
+            ..
+        })
+    ));
+    assert!(matches!(
+        write_atomic(Path::new("/"), b"x"),
+        Err(FileError::NoName { .. })
+    ));
+    assert!(names_in(directory.path()).is_empty());
+}
+
+#[test]
+fn what_is_not_a_short_regular_file_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        read(directory.path(), 10),
+        Err(FileError::NotAFile { .. })
+    ));
+    assert!(matches!(
+        read(&directory.path().join("none"), 10),
+        Err(FileError::Io { act: Act::Read, .. })
+    ));
+    let path = directory.path().join("ten");
+    write_atomic(&path, &[0; 10]).unwrap();
+    assert_eq!(read(&path, 10).unwrap().len(), 10);
+    assert!(matches!(
+        read(&path, 9),
+        Err(FileError::TooLong { limit_bytes: 9, .. })
+    ));
+}
+
+#[test]
+fn a_private_directory_is_for_its_owner_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b");
+    private_directory(&path).unwrap();
+    private_directory(&path).unwrap();
+    assert_eq!(mode_of(&path), 0o700);
+}
