@@ -98,7 +98,8 @@ impl Channels {
     /// [`Error::Sequence`] for a step back or a jump of more than [`MAX_SEQ_JUMP`]; the chains are unchanged.
     pub fn advance(&self, attempt: &Attempt, me: u32) -> Result<(Self, RoundKeys), Error> {
         let seq = attempt.announcement().seq;
-        let highest = self.seq.saturating_add(MAX_SEQ_JUMP);
+        // The chains stand one past the last attempt, and a jump is counted from that attempt.
+        let highest = self.seq.saturating_sub(1).saturating_add(MAX_SEQ_JUMP);
         if !(self.seq..=highest).contains(&seq) {
             return Err(Error::Sequence { seq, lowest: self.seq, highest });
         }
