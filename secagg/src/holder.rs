@@ -50,6 +50,7 @@ impl OpenedShares {
         items: &[ShareItem],
     ) -> Result<Self, Error> {
         let position = attempt.position(me).ok_or(Error::NotAMember("holder list"))?;
+        check_cohort(attempt, cohort)?;
         if !cohort.members.iter().eq(items.iter().map(|item| item.index)) {
             return Err(Fault::Order("share items").by_coordinator());
         }
@@ -74,6 +75,12 @@ impl OpenedShares {
     pub fn complaints(&self) -> &Bitmap {
         &self.bad
     }
+}
+
+/// A cohort is this attempt's only if it names this announcement: the commit cores alone do not show which one `ctx` was hashed from.
+fn check_cohort(attempt: &Attempt, cohort: &Cohort) -> Result<(), Error> {
+    let ours = cohort.ann_hash == attempt.hash() && cohort.members.size() == attempt.roster().len();
+    if ours { Ok(()) } else { Err(Fault::Context("announcement").by_coordinator()) }
 }
 
 /// Computes every dealer's core from this holder's own leaf; they must give the cohort root.
@@ -142,6 +149,7 @@ impl Idle {
         own: Option<(u32, Digest)>,
     ) -> Result<Verdict, Error> {
         let survivors = &proposal.survivors;
+        check_cohort(&self.attempt, cohort)?;
         if proposal.ctx != cohort.ctx() || opened.ctx != proposal.ctx || survivors.size() != cohort.members.size() {
             return Err(Fault::Context("cohort").by_coordinator());
         }
