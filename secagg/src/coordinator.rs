@@ -403,3 +403,16 @@ fn rescue(attempt: &Attempt, dropout: u32, commit: &Commit, k: &SecretScalar) ->
     let secret = ExchangeSecret::new(&Seed::restore(&bytes).ok_or(wrong)?);
     if secret.public() == commit.e_pk { Ok(secret) } else { Err(wrong) }
 }
+
+/// Members for whom `list` holds a scalar that matches the dealer's commitment: what counts toward t.
+pub fn matching(attempt: &Attempt, survivors: &Bitmap, commits: &Commits, list: &UnmaskList) -> Vec<u32> {
+    let position = list.position;
+    let fits = |member: &u32| {
+        let (commit, dealer) = (commits.get(member)?, attempt.roster().member(*member)?);
+        let pair = commit.share_list.get((position as usize).checked_sub(1)?)?;
+        let scalar = list.scalar(*member)?;
+        let which = revealed(survivors, *member);
+        commitment::matches(which, &attempt.hash(), &dealer.id, position, scalar, pair).then_some(*member)
+    };
+    list.present.iter().filter_map(|member| fits(&member)).collect()
+}
