@@ -43,8 +43,8 @@ impl Roster {
     /// Builds the roster from advertisements in ascending order of id.
     ///
     /// # Errors
-    /// The member's fault for a signature that does not verify; the coordinator's for a wrong order, a repeated key or a foreign
-    /// run or epoch; [`Error::Params`] never. Sizes are those of the parameters: 3 to `n_max`.
+    /// The coordinator's fault, since it lists the members: a size outside `min_cohort` to `n_max`, a wrong order, a repeated key,
+    /// a foreign run or epoch, an advertisement whose signature does not verify.
     pub fn new(params: Arc<Params>, epoch: u64, advertisements: &[Advertisement]) -> Result<Self, Error> {
         let have = u32::try_from(advertisements.len()).unwrap_or(u32::MAX);
         let (need, limit) = (params.config().min_cohort, params.config().n_max);
@@ -57,13 +57,13 @@ impl Roster {
         }
         let mut members: Vec<Member> = Vec::with_capacity(advertisements.len());
         let mut channel_keys = BTreeSet::new();
-        for (index, advertisement) in (0..).zip(advertisements) {
-            let member = admit(&params, epoch, index, advertisement)?;
+        for advertisement in advertisements {
+            let member = admit(&params, epoch, advertisement).map_err(Fault::by_coordinator)?;
             if members.last().is_some_and(|before| before.id >= member.id) {
                 return Err(Fault::Order("members of the roster").by_coordinator());
             }
             if !channel_keys.insert(member.x_pk) {
-                return Err(Fault::Duplicate("channel key").by(index));
+                return Err(Fault::Duplicate("channel key").by_coordinator());
             }
             members.push(member);
         }
@@ -145,15 +145,15 @@ impl Roster {
 }
 
 /// Checks one advertisement on its own: run, epoch, signature.
-fn admit(params: &Params, epoch: u64, index: u32, advertisement: &Advertisement) -> Result<Member, Error> {
+fn admit(params: &Params, epoch: u64, advertisement: &Advertisement) -> Result<Member, Fault> {
     if advertisement.run_hash != params.run_hash() {
-        return Err(Fault::Context("run").by(index));
+        return Err(Fault::Context("run"));
     }
     if advertisement.epoch != epoch {
-        return Err(Fault::Context("epoch").by(index));
+        return Err(Fault::Context("epoch"));
     }
     if !advertisement.verifies() {
-        return Err(Fault::Signature("advertisement").by(index));
+        return Err(Fault::Signature("advertisement"));
     }
     Ok(Member {
         id: advertisement.id_pk.id(),

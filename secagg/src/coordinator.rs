@@ -11,7 +11,7 @@ use crate::codec::{Digest, hash};
 use crate::commitment::{self, Secret};
 use crate::context::Attempt;
 use crate::error::{Error, Fault};
-use crate::holder::{check_upload_signature, revealed, upload_leaf};
+use crate::holder::{revealed, upload_leaf, upload_verifies};
 use crate::keys::{ExchangeSecret, Seed};
 use crate::labels;
 use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
@@ -20,7 +20,7 @@ use crate::message::{
     AbortAttestation, Attestation, Cohort, Commit, NeighbourKey, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
     UnmaskList, UploadHeader, UploadTrailer,
 };
-use crate::participant::{check_maskkey, upload_hash};
+use crate::participant::{maskkey_verifies, upload_hash};
 use crate::prg::Sign;
 use crate::shamir::{Lagrange, SecretScalar};
 
@@ -43,7 +43,9 @@ pub fn check_commit(attempt: &Attempt, index: u32, commit: &Commit) -> Result<Di
     if attempt.holders().zip(&commit.ciphertexts).any(|((_, holder), ct)| is_own(holder) == ct.is_some()) {
         return Err(Fault::Order("ciphertexts").by(index));
     }
-    check_maskkey(attempt, index, &commit.nonce, &commit.e_pk, &commit.sig_maskkey)?;
+    if !maskkey_verifies(attempt, index, &commit.nonce, &commit.e_pk, &commit.sig_maskkey) {
+        return Err(Fault::Signature("mask key").by(index));
+    }
     let core = commitment::core_of_commit(attempt, index, commit)?;
     let blob = hash(labels::BLOB, &[&commit.blob]);
     let cts = Commit::ciphertexts_hash(&commit.ciphertexts);
@@ -151,8 +153,8 @@ pub fn check_trailer(
     }
     let ctx = cohort.ctx();
     let upload_hash = upload_hash(attempt, &ctx, index, chunk_root, &trailer.metadata)?;
-    check_upload_signature(attempt, &ctx, &SurvivorItem { index, upload_hash, signature: trailer.signature })?;
-    Ok(upload_hash)
+    let item = SurvivorItem { index, upload_hash, signature: trailer.signature };
+    if upload_verifies(attempt, &ctx, &item) { Ok(upload_hash) } else { Err(Fault::Signature("upload").by(index)) }
 }
 
 /// Fixes the survivors: everybody in `uploads`, less those whom the degree rule drops, until nothing changes.

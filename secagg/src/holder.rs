@@ -16,7 +16,7 @@ use crate::codec::{Digest, le32};
 use crate::commitment::{self, Secret};
 use crate::context::Attempt;
 use crate::error::{Error, Fault};
-use crate::keys::Identity;
+use crate::keys::{Identity, VerifyKey};
 use crate::labels;
 use crate::merkle::Tree;
 use crate::message::{
@@ -136,10 +136,12 @@ impl Idle {
 
     /// Judges a survivor proposal by rules 1 to 5 of section 10; rule 6 is the caller's ledger.
     ///
-    /// `own` is this site's index and upload hash if it uploaded in this attempt. Nothing changes here.
+    /// `own` is this site's index and upload hash if it signed an upload in this attempt; without one a set that names this site
+    /// is refused. Nothing changes here.
     ///
     /// # Errors
-    /// The rule that was broken, blamed on the coordinator, or on a survivor whose signature does not verify.
+    /// The rule that was broken, blamed on the coordinator: a signature that does not verify says nothing about the survivor it is
+    /// said to be from, and an honest coordinator lists none.
     pub fn judge(
         &self,
         cohort: &Cohort,
@@ -185,10 +187,12 @@ impl Idle {
         own: Option<(u32, Digest)>,
     ) -> Result<(), Error> {
         let (attempt, u) = (&self.attempt, item.index);
-        if own.is_some_and(|(me, hash)| me == u && hash != item.upload_hash) {
+        if attempt.holder(self.position) == Some(u) && own != Some((u, item.upload_hash)) {
             return Err(Fault::Context("upload of this site").by_coordinator());
         }
-        check_upload_signature(attempt, &proposal.ctx, item)?;
+        if !upload_verifies(attempt, &proposal.ctx, item) {
+            return Err(Fault::Signature("upload").by_coordinator());
+        }
         let graph = attempt.roster().graph();
         let alive = graph.alive(u, &proposal.survivors);
         if attempt.params().degree_holds(alive, graph.degree(u)) {
@@ -313,11 +317,10 @@ pub(crate) fn upload_leaf(index: u32, upload_hash: &Digest) -> Vec<u8> {
     [&le32(index)[..], &upload_hash.0].concat()
 }
 
-/// Checks `Sig("upload", ctx, upload_hash)`: the survivor masked under this very context.
-pub(crate) fn check_upload_signature(attempt: &Attempt, ctx: &Digest, item: &SurvivorItem) -> Result<(), Error> {
-    let key = attempt.member(item.index)?.id_pk;
-    let valid = key.verifies(&item.signature, labels::SIG_UPLOAD, &[&ctx.0, &item.upload_hash.0]);
-    if valid { Ok(()) } else { Err(Fault::Signature("upload").by(item.index)) }
+/// Whether `Sig("upload", ctx, upload_hash)` is the survivor's: it masked under this very context.
+pub(crate) fn upload_verifies(attempt: &Attempt, ctx: &Digest, item: &SurvivorItem) -> bool {
+    let verifies = |key: VerifyKey| key.verifies(&item.signature, labels::SIG_UPLOAD, &[&ctx.0, &item.upload_hash.0]);
+    attempt.roster().member(item.index).is_some_and(|member| verifies(member.id_pk))
 }
 
 /// Which secret a release reveals of `member`: the one place that says so.

@@ -3,6 +3,7 @@
 //! Every secret of an attempt derives from one fresh 32-byte seed, so the same Commit and the same masked bytes can be made again
 //! after a crash. Source: protocol, sections 4, 6, 8 and 9.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -201,15 +202,22 @@ impl Committed {
     /// Checks the cohort and every neighbour's key, then derives the masks.
     ///
     /// # Errors
-    /// The coordinator's or a neighbour's fault; nothing is masked then. That this is the only cohort ever accepted under this
-    /// announcement is the caller's ledger to see to.
+    /// The coordinator's fault; nothing is masked then. A neighbour is not blamed for a key that does not verify: an honest
+    /// coordinator passes none on. That the coordinator signed the cohort, and that it is the only one ever accepted under this
+    /// announcement, is the caller's to see to.
     pub fn accept(self, cohort: &Cohort, near: &Neighbourhood) -> Result<Masking, Error> {
         self.check_cohort(cohort, near)?;
         let (attempt, ctx) = (&self.attempt, cohort.ctx());
         let own = End { index: self.me, key: &self.dealing.mask_key.public() };
         let mut masks = vec![(Sign::Plus, self_seed(attempt, &ctx, self.me, self.dealing.f_b.secret())?)];
+        let mut mask_keys = BTreeSet::from([*own.key]);
         for key in &near.keys {
-            check_maskkey(attempt, key.index, &key.nonce, &key.e_pk, &key.sig_maskkey)?;
+            if !maskkey_verifies(attempt, key.index, &key.nonce, &key.e_pk, &key.sig_maskkey) {
+                return Err(Fault::Signature("mask key").by_coordinator());
+            }
+            if !mask_keys.insert(key.e_pk) {
+                return Err(Fault::Duplicate("mask key").by_coordinator());
+            }
             let other = End { index: key.index, key: &key.e_pk };
             let seed = pair_seed(attempt, &ctx, &self.dealing.mask_key, own, other)?;
             masks.push((pair_sign(self.me, key.index), seed));
@@ -244,18 +252,18 @@ impl Committed {
     }
 }
 
-/// Checks `Sig("maskkey", ann_hash, id, nonce, E)`.
-pub(crate) fn check_maskkey(
+/// Whether `Sig("maskkey", ann_hash, id, nonce, E)` is the member's.
+pub(crate) fn maskkey_verifies(
     attempt: &Attempt,
     index: u32,
     nonce: &[u8; 32],
     e_pk: &ExchangeKey,
     signature: &Signature,
-) -> Result<(), Error> {
-    let member = attempt.member(index)?;
-    let parts: [&[u8]; 4] = [&attempt.hash().0, member.id.0.as_ref(), nonce, e_pk.as_bytes()];
-    let valid = member.id_pk.verifies(signature, labels::SIG_MASKKEY, &parts);
-    if valid { Ok(()) } else { Err(Fault::Signature("mask key").by(index)) }
+) -> bool {
+    attempt.roster().member(index).is_some_and(|member| {
+        let parts: [&[u8]; 4] = [&attempt.hash().0, member.id.0.as_ref(), nonce, e_pk.as_bytes()];
+        member.id_pk.verifies(signature, labels::SIG_MASKKEY, &parts)
+    })
 }
 
 pub(crate) fn build_commit(
