@@ -317,7 +317,7 @@ pub fn unmask(
     for member in cohort.members.iter() {
         let commit = commits.get(&member).ok_or(Error::NotAMember("cohort"))?;
         let which = revealed(survivors, member);
-        let shares = good_shares(attempt, member, commit, which, lists, &mut liars)?;
+        let shares = good_shares(attempt, member, survivors, commits, lists, &mut liars);
         let secret = join(attempt, member, commit, which, &shares, &mut lagrange)?;
         match which {
             Secret::SelfMask => masks.push((Sign::Minus, self_seed(attempt, &ctx, member, &secret)?)),
@@ -331,24 +331,41 @@ pub fn unmask(
 fn good_shares(
     attempt: &Attempt,
     member: u32,
-    commit: &Commit,
-    which: Secret,
+    survivors: &Bitmap,
+    commits: &Commits,
     lists: &BTreeMap<u32, UnmaskList>,
     liars: &mut BTreeSet<u32>,
-) -> Result<Vec<(u32, SecretScalar)>, Error> {
-    let (ann_hash, id) = (attempt.hash(), attempt.member(member)?.id);
+) -> Vec<(u32, SecretScalar)> {
     let mut good = Vec::with_capacity(lists.len());
-    for (&holder, list) in lists {
-        let Some(scalar) = list.scalar(member) else { continue };
-        let pair = commit.share_list.get(list.position as usize - 1).ok_or(Error::NotAMember("holder list"))?;
-        let committed = commitment::matches(which, &ann_hash, &id, list.position, scalar, pair);
-        match SecretScalar::parse(scalar) {
-            Ok(share) if committed => good.push((list.position, share)),
-            _ => drop(liars.insert(holder)),
+    for (&holder, list) in lists.iter().filter(|(_, list)| list.present.contains(member)) {
+        match committed_share(attempt, survivors, commits, member, list) {
+            Some(share) => good.push((list.position, share)),
+            None => drop(liars.insert(holder)),
         }
     }
     good.truncate(attempt.threshold() as usize);
-    Ok(good)
+    good
+}
+
+/// The scalar of `list` for `member`, if it is canonical and the one committed to for this holder.
+fn committed_share(
+    attempt: &Attempt,
+    survivors: &Bitmap,
+    commits: &Commits,
+    member: u32,
+    list: &UnmaskList,
+) -> Option<SecretScalar> {
+    let (commit, dealer) = (commits.get(&member)?, attempt.roster().member(member)?);
+    let pair = commit.share_list.get((list.position as usize).checked_sub(1)?)?;
+    let (which, scalar) = (revealed(survivors, member), list.scalar(member)?);
+    let fits = commitment::matches(which, &attempt.hash(), &dealer.id, list.position, scalar, pair);
+    SecretScalar::parse(scalar).ok().filter(|_| fits)
+}
+
+/// Members for whom `list` holds a usable scalar, by the same test as [`unmask`]: what counts toward t.
+pub fn matching(attempt: &Attempt, survivors: &Bitmap, commits: &Commits, list: &UnmaskList) -> Vec<u32> {
+    let usable = |member: &u32| committed_share(attempt, survivors, commits, *member, list).is_some();
+    list.present.iter().filter(usable).collect()
 }
 
 /// Joins t good shares and compares the result with the dealer's commitment.
@@ -404,17 +421,4 @@ fn rescue(attempt: &Attempt, dropout: u32, commit: &Commit, k: &SecretScalar) ->
     let bytes = channel::open(&key, &core.0, &commit.blob).ok_or(wrong)?;
     let secret = ExchangeSecret::new(&Seed::restore(&bytes).ok_or(wrong)?);
     if secret.public() == commit.e_pk { Ok(secret) } else { Err(wrong) }
-}
-
-/// Members for whom `list` holds a scalar that matches the dealer's commitment: what counts toward t.
-pub fn matching(attempt: &Attempt, survivors: &Bitmap, commits: &Commits, list: &UnmaskList) -> Vec<u32> {
-    let position = list.position;
-    let fits = |member: &u32| {
-        let (commit, dealer) = (commits.get(member)?, attempt.roster().member(*member)?);
-        let pair = commit.share_list.get((position as usize).checked_sub(1)?)?;
-        let scalar = list.scalar(*member)?;
-        let which = revealed(survivors, *member);
-        commitment::matches(which, &attempt.hash(), &dealer.id, position, scalar, pair).then_some(*member)
-    };
-    list.present.iter().filter_map(|member| fits(&member)).collect()
 }
