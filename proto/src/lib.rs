@@ -15,4 +15,5 @@ pub mod pb {
     include!("gen/veilsum.v1.rs");
 }
 
+pub mod convert;
 mod redacted;

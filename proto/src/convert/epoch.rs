@@ -1,0 +1,208 @@
+//! What is said while an epoch is set up: advertisements, the roster, its confirmations and its certificate.
+//!
+//! Whether an organisation's signature or certificate is good is not looked at here; only its length is bounded.
+//!
+//! Source: protocol, section 6.
+
+use veilsum_secagg::Certificate;
+use veilsum_secagg::keys::BindingClaim;
+use veilsum_secagg::message::{Advertisement, RosterConfirmation};
+use veilsum_secagg::params::MAX_SILO;
+
+use super::{
+    ConvertError, Problem, at_most, digest, exchange_key, not_in_version_1, required, signature,
+    verify_key,
+};
+use crate::pb;
+
+/// Longest name of an organisation or a site in a binding: the longest DNS name.
+const MAX_NAME_BYTES: usize = 255;
+/// Longest signature of an organisation: RSA of 8,192 bits.
+const MAX_BINDING_SIG_BYTES: usize = 1024;
+/// Most certificates of a chain: leaf and three authorities.
+const MAX_CHAIN: usize = 4;
+/// Longest certificate: a roster of 128 chains then stays below 4 MiB per page of the journal's blobs.
+const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
+/// Most signatures of a certificate: every member or holder of the largest roster.
+const MAX_SIGNATURES: usize = MAX_SILO as usize;
+
+impl TryFrom<pb::Advertisement> for Advertisement {
+    type Error = ConvertError;
+
+    fn try_from(message: pb::Advertisement) -> Result<Self, ConvertError> {
+        let binding = required("binding", message.binding)?;
+        at_most("binding.org", binding.org.len(), MAX_NAME_BYTES, "bytes")?;
+        at_most("binding.site", binding.site.len(), MAX_NAME_BYTES, "bytes")?;
+        at_most(
+            "binding.sig",
+            binding.sig.len(),
+            MAX_BINDING_SIG_BYTES,
+            "bytes",
+        )?;
+        at_most(
+            "cert_chain",
+            message.cert_chain.len(),
+            MAX_CHAIN,
+            "certificates",
+        )?;
+        for certificate in &message.cert_chain {
+            at_most(
+                "cert_chain",
+                certificate.len(),
+                MAX_CERTIFICATE_BYTES,
+                "bytes in one certificate",
+            )?;
+        }
+        not_in_version_1("mlkem_ek", message.mlkem_ek.len(), "bytes")?;
+        let scheme = binding.scheme;
+        let scheme_limit = Problem::TooLarge {
+            have: scheme.into(),
+            limit: u16::MAX.into(),
+        };
+        Ok(Self {
+            run_hash: digest("run_hash", &message.run_hash)?,
+            epoch: message.epoch,
+            id_pk: verify_key("id_pk", &message.id_pk)?,
+            x_pk: exchange_key("x25519_pk", &message.x25519_pk)?,
+            binding_scheme: u16::try_from(scheme).map_err(|_| scheme_limit.of("binding.scheme"))?,
+            binding_signature: binding.sig,
+            binding: BindingClaim {
+                organisation: binding.org,
+                site: binding.site,
+                not_before: binding.not_before,
+                not_after: binding.not_after,
+            },
+            chain: message.cert_chain,
+            nonce_commit: digest("nonce_commit", &message.nonce_commit)?,
+            signature: signature("sig", &message.sig)?,
+        })
+    }
+}
+
+impl From<Advertisement> for pb::Advertisement {
+    fn from(value: Advertisement) -> Self {
+        let BindingClaim {
+            organisation,
+            site,
+            not_before,
+            not_after,
+        } = value.binding;
+        Self {
+            run_hash: value.run_hash.0.to_vec(),
+            epoch: value.epoch,
+            id_pk: value.id_pk.as_bytes().to_vec(),
+            x25519_pk: value.x_pk.as_bytes().to_vec(),
+            mlkem_ek: Vec::new(),
+            binding: Some(pb::Binding {
+                org: organisation,
+                site,
+                not_before,
+                not_after,
+                sig: value.binding_signature,
+                scheme: value.binding_scheme.into(),
+            }),
+            cert_chain: value.chain,
+            nonce_commit: value.nonce_commit.0.to_vec(),
+            sig: value.signature.0.to_vec(),
+        }
+    }
+}
+
+/// The index of a line, and the member that stands on it.
+impl TryFrom<pb::RosterEntry> for (u32, Advertisement) {
+    type Error = ConvertError;
+
+    fn try_from(message: pb::RosterEntry) -> Result<Self, ConvertError> {
+        Ok((
+            message.index,
+            required("advertisement", message.advertisement)?.try_into()?,
+        ))
+    }
+}
+
+impl From<(u32, Advertisement)> for pb::RosterEntry {
+    fn from((index, advertisement): (u32, Advertisement)) -> Self {
+        Self {
+            index,
+            advertisement: Some(advertisement.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::RosterConfirmation> for RosterConfirmation {
+    type Error = ConvertError;
+
+    fn try_from(message: pb::RosterConfirmation) -> Result<Self, ConvertError> {
+        not_in_version_1("reveal", message.reveal.len(), "bytes")?;
+        Ok(Self {
+            epoch_ctx: digest("epoch_ctx", &message.epoch_ctx)?,
+            index: message.index,
+            signature: signature("sig", &message.sig)?,
+        })
+    }
+}
+
+impl From<RosterConfirmation> for pb::RosterConfirmation {
+    fn from(value: RosterConfirmation) -> Self {
+        let RosterConfirmation {
+            epoch_ctx,
+            index,
+            signature,
+        } = value;
+        Self {
+            epoch_ctx: epoch_ctx.0.to_vec(),
+            index,
+            sig: signature.0.to_vec(),
+            reveal: Vec::new(),
+        }
+    }
+}
+
+impl TryFrom<pb::RosterCert> for Certificate {
+    type Error = ConvertError;
+
+    fn try_from(message: pb::RosterCert) -> Result<Self, ConvertError> {
+        not_in_version_1("reveals", message.reveals.len(), "entries")?;
+        certificate("epoch_ctx", &message.epoch_ctx, &message.sigs)
+    }
+}
+
+impl From<Certificate> for pb::RosterCert {
+    fn from(value: Certificate) -> Self {
+        let (epoch_ctx, sigs) = parts(value);
+        Self {
+            epoch_ctx,
+            sigs,
+            reveals: Vec::new(),
+        }
+    }
+}
+
+/// Reads a certificate of any kind; `field` is what its digest is called there.
+pub(super) fn certificate(
+    field: &'static str,
+    digest_bytes: &[u8],
+    sigs: &[pb::IndexedSig],
+) -> Result<Certificate, ConvertError> {
+    at_most("sigs", sigs.len(), MAX_SIGNATURES, "signatures")?;
+    let one = |sig: &pb::IndexedSig| Ok((sig.index, signature("sigs.sig", &sig.sig)?));
+    Ok(Certificate {
+        digest: digest(field, digest_bytes)?,
+        signatures: sigs.iter().map(one).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Digest and signatures of a certificate, as every kind of it is written.
+pub(super) fn parts(value: Certificate) -> (Vec<u8>, Vec<pb::IndexedSig>) {
+    let one = |(index, signature): &(u32, veilsum_secagg::keys::Signature)| pb::IndexedSig {
+        index: *index,
+        sig: signature.0.to_vec(),
+    };
+    (
+        value.digest.0.to_vec(),
+        value.signatures.iter().map(one).collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests;
