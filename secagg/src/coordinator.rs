@@ -136,7 +136,7 @@ pub fn check_header(attempt: &Attempt, cohort: &Cohort, index: u32, header: &Upl
 /// Checks the trailer of a whole upload; `chunk_root` was computed from the bytes that arrived. Gives the upload hash.
 ///
 /// # Errors
-/// The sender's fault: a length, a root, or the signature.
+/// The sender's fault: it is not in the cohort, or a length, a root or the signature is wrong.
 pub fn check_trailer(
     attempt: &Attempt,
     cohort: &Cohort,
@@ -144,6 +144,9 @@ pub fn check_trailer(
     chunk_root: &Digest,
     trailer: &UploadTrailer,
 ) -> Result<Digest, Error> {
+    if !cohort.members.contains(index) {
+        return Err(Fault::Absent { what: "sender", index }.by(index));
+    }
     let need = attempt.params().config().meta_lanes as usize * 8;
     if trailer.metadata.len() != need {
         return Err(Fault::Length { what: "masked metadata", have: trailer.metadata.len(), need }.by(index));
@@ -172,8 +175,9 @@ pub fn close_survivors(attempt: &Attempt, cohort: &Cohort, uploads: &[SurvivorIt
     if have < need {
         return Err(Error::BelowThreshold { have, need });
     }
-    let kept = uploads.iter().filter(|item| survivors.contains(item.index));
-    let leaves: Vec<_> = kept.map(|item| upload_leaf(item.index, &item.upload_hash)).collect();
+    let hashes: BTreeMap<u32, &Digest> = uploads.iter().map(|item| (item.index, &item.upload_hash)).collect();
+    let kept = hashes.iter().filter(|(index, _)| survivors.contains(**index));
+    let leaves: Vec<_> = kept.map(|(index, hash)| upload_leaf(*index, hash)).collect();
     let upload_root = Tree::Uploads.root(&leaves).ok_or(Error::BelowThreshold { have, need })?;
     Ok(SurvivorProposal { ctx: cohort.ctx(), survivors, upload_root })
 }
@@ -190,6 +194,9 @@ pub fn check_attestation(attempt: &Attempt, digest: &Digest, index: u32, attesta
     let key = attempt.member(index)?.id_pk;
     if !key.verifies(&attestation.signature, labels::SIG_SURVIVORS, &[&digest.0]) {
         return Err(Fault::Signature("survivor set").by(index));
+    }
+    if attestation.complaints.size() != attempt.roster().len() {
+        return Err(Fault::Context("roster").by(index));
     }
     let complaints = attestation.complaints.as_bytes();
     if !key.verifies(&attestation.sig_complaint, labels::SIG_COMPLAINT, &[&digest.0, complaints]) {
