@@ -83,10 +83,11 @@ impl VerifyKey {
     /// Parses 32 bytes.
     ///
     /// # Errors
-    /// [`Fault::Point`] if they are not a point, or one of small order.
+    /// [`Fault::Point`] if they are not a point in its one canonical form (an id is a hash of the form), or one of small order.
     pub fn parse(bytes: [u8; 32]) -> Result<Self, Fault> {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| Fault::Point("identity key"))?;
-        if key.is_weak() { Err(Fault::Point("identity key")) } else { Ok(Self(key)) }
+        let canonical = key.to_edwards().compress().0 == bytes;
+        if canonical && !key.is_weak() { Ok(Self(key)) } else { Err(Fault::Point("identity key")) }
     }
 
     /// The bytes.
