@@ -23,9 +23,12 @@ pub struct Certificate {
 #[derive(Clone, Copy, Debug)]
 pub struct CertifiedRoster(Digest);
 
-/// Proof that t holders attested one survivor set.
+/// Proof that t holders of one attempt attested one survivor set.
 #[derive(Clone, Copy, Debug)]
-pub struct CertifiedSurvivors(Digest);
+pub struct CertifiedSurvivors {
+    ann_hash: Digest,
+    digest: Digest,
+}
 
 /// Proof that t holders will never release anything of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +42,14 @@ impl CertifiedRoster {
 }
 
 impl CertifiedSurvivors {
+    /// The announcement whose holders and threshold it was checked by.
+    pub fn ann_hash(&self) -> Digest {
+        self.ann_hash
+    }
+
     /// The survivor digest it proves.
     pub fn digest(&self) -> Digest {
-        self.0
+        self.digest
     }
 }
 
@@ -69,7 +77,7 @@ impl Certificate {
     /// As [`Self::certify_roster`].
     pub fn certify_survivors(&self, attempt: &Attempt, digest: Digest) -> Result<CertifiedSurvivors, Error> {
         self.check(digest, attempt.threshold(), labels::SIG_SURVIVORS, |position| attempt.holder_key(position))?;
-        Ok(CertifiedSurvivors(self.digest))
+        Ok(CertifiedSurvivors { ann_hash: attempt.hash(), digest })
     }
 
     /// Checks an abort certificate: t distinct holders of the announcement.

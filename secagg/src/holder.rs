@@ -237,9 +237,9 @@ impl Attested {
     /// Frees the shares of the certified set. The caller has stored the release.
     ///
     /// # Errors
-    /// Gives `self` back if the certificate is for another digest.
+    /// Gives `self` back if the certificate is for another digest, or was checked by the holders of another attempt.
     pub fn release(self, certified: CertifiedSurvivors) -> Result<Released, Self> {
-        if certified.digest() != self.verdict.proposal.digest() {
+        if certified.ann_hash() != self.attempt.hash() || certified.digest() != self.verdict.proposal.digest() {
             return Err(self);
         }
         Ok(Released { position: self.position, verdict: self.verdict })
