@@ -573,7 +573,7 @@ fn merkle_path(hashes: &[Digest]) -> pb::MerklePath {
 }
 
 fn lanes(field: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, ConvertError> {
-    if bytes.len() % LANE_BYTES != 0 {
+    if !bytes.len().is_multiple_of(LANE_BYTES) {
         return Err(Problem::Pieces {
             have: bytes.len(),
             unit: LANE_BYTES,

@@ -617,6 +617,13 @@ pub struct RoundResult {
     /// Signature "result" by the coordinator.
     #[prost(bytes = "vec", tag = "8")]
     pub sig: ::prost::alloc::vec::Vec<u8>,
+    /// Which round, epoch and attempt it ended.
+    #[prost(uint64, tag = "9")]
+    pub round: u64,
+    #[prost(uint64, tag = "10")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "11")]
+    pub seq: u64,
 }
 /// Nothing more will come for this run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -863,10 +870,12 @@ pub enum DeclineReason {
     Unspecified = 0,
     /// The site's own policy refuses the attempt.
     Policy = 1,
-    /// The site cannot take part in this attempt, for example because it has already contributed to this model.
+    /// The site cannot take part in this attempt, for example because its trainer has no data today.
     SitsOut = 2,
-    /// The trainer failed, overran its deadline, or wrote something that cannot be sent.
+    /// The trainer failed or overran its deadline.
     TrainerFailed = 3,
+    /// What the trainer wrote cannot be sent.
+    UpdateRefused = 4,
 }
 impl DeclineReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -879,6 +888,7 @@ impl DeclineReason {
             Self::Policy => "DECLINE_REASON_POLICY",
             Self::SitsOut => "DECLINE_REASON_SITS_OUT",
             Self::TrainerFailed => "DECLINE_REASON_TRAINER_FAILED",
+            Self::UpdateRefused => "DECLINE_REASON_UPDATE_REFUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -888,6 +898,7 @@ impl DeclineReason {
             "DECLINE_REASON_POLICY" => Some(Self::Policy),
             "DECLINE_REASON_SITS_OUT" => Some(Self::SitsOut),
             "DECLINE_REASON_TRAINER_FAILED" => Some(Self::TrainerFailed),
+            "DECLINE_REASON_UPDATE_REFUSED" => Some(Self::UpdateRefused),
             _ => None,
         }
     }

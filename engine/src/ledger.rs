@@ -1,0 +1,181 @@
+//! Ledger: what a site has promised for good. Counters never go back, one announcement stands under one attempt number for ever, and
+//! one contribution serves one model.
+//!
+//! Source: protocol, sections 7 (checks on an announcement), 12 (R0, R1, R2, R4) and 13.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use veilsum_common::time::{Span, Timestamp};
+use veilsum_secagg::context::{Attempt, Roster};
+use veilsum_secagg::message::Announcement;
+use veilsum_secagg::{Certificate, Digest};
+
+use crate::rejection::Rejection;
+use crate::vault::Place;
+
+/// Longest life of an attempt that a site accepts.
+const MAX_LIFE: Span = Span(7 * 24 * 3600 * 1000);
+
+/// How far a site's duty as a holder of an attempt went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// It is not a holder of it.
+    None,
+    /// Nothing was promised.
+    Idle,
+    /// One survivor set was signed.
+    Attested,
+    /// Shares were released.
+    Released,
+    /// Nothing will ever be released.
+    Aborted,
+}
+
+/// The last line of an attempt; kept to the end of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its round.
+    pub round: u64,
+    /// Its announcement, needed to check an abort certificate; `None` once the round is over.
+    pub announcement: Option<Announcement>,
+    /// Hash of the announcement.
+    pub ann_hash: Digest,
+    /// Model it was for.
+    pub model_hash: Digest,
+    /// How far the duty went.
+    pub duty: Duty,
+    /// Whether a masked byte may have left.
+    pub masked: bool,
+}
+
+/// The last completed round this site knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastResult {
+    /// Epoch and attempt that gave it.
+    pub place: Place,
+    /// Its hash.
+    pub result_hash: Digest,
+    /// Model of the next round.
+    pub next_model: Digest,
+}
+
+/// The promises of one site in one run.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Every attempt on record.
+    pub attempts: BTreeMap<Place, Line>,
+    /// The last result.
+    pub last: Option<LastResult>,
+    /// First model accepted in the run.
+    pub first_model: Option<Digest>,
+    /// Highest round accepted.
+    pub round: u64,
+}
+
+impl Ledger {
+    /// Whether an announcement with a valid signature and well-formed parts may be accepted.
+    ///
+    /// # Errors
+    /// The rule that refuses; [`Rejection::Repeated`] for the announcement that already stands under its number.
+    pub fn accepts(
+        &self,
+        at: Timestamp,
+        roster: &Arc<Roster>,
+        announcement: &Announcement,
+        proofs: &[Certificate],
+    ) -> Result<(), Rejection> {
+        let place = (roster.epoch(), announcement.seq);
+        let stale = Rejection::Stale {
+            round: announcement.round,
+            seq: announcement.seq,
+        };
+        if let Some(line) = self.attempts.get(&place) {
+            let same = line.ann_hash == announcement.hash() && line.duty != Duty::Aborted;
+            return Err(if same {
+                Rejection::Repeated
+            } else {
+                Rejection::Conflict("announcement")
+            });
+        }
+        let newest = self.attempts.keys().next_back();
+        if announcement.round < self.round || newest.is_some_and(|newest| *newest >= place) {
+            return Err(stale);
+        }
+        let latest = at + MAX_LIFE;
+        if announcement.expires_ms > latest.0 {
+            return Err(Rejection::Deadline {
+                expires: Timestamp(announcement.expires_ms),
+                latest,
+            });
+        }
+        self.check_chain(announcement)?;
+        self.check_retry(roster, announcement, proofs)
+    }
+
+    /// The model is the next model of the last result, or the one first accepted in the run.
+    fn check_chain(&self, announcement: &Announcement) -> Result<(), Rejection> {
+        let (prev, model) = match &self.last {
+            Some(last) => (last.result_hash, Some(last.next_model)),
+            None => (Digest::ZERO, self.first_model),
+        };
+        if announcement.prev_result_hash != prev {
+            return Err(Rejection::Elsewhere("previous result"));
+        }
+        if model.is_some_and(|model| model != announcement.model_hash) {
+            return Err(Rejection::Elsewhere("model"));
+        }
+        Ok(())
+    }
+
+    /// R1 and R2: a further attempt for the same model needs the abort certificate of every one that sent masked bytes. R3 (exact
+    /// retry) is not offered by this version, so `retry_of` must be zero.
+    fn check_retry(
+        &self,
+        roster: &Arc<Roster>,
+        announcement: &Announcement,
+        proofs: &[Certificate],
+    ) -> Result<(), Rejection> {
+        if announcement.retry_of != Digest::ZERO {
+            return Err(Rejection::Elsewhere("retry proof"));
+        }
+        for ((epoch, seq), line) in &self.attempts {
+            if line.round == announcement.round && line.duty == Duty::Released {
+                return Err(Rejection::RetryUnproven { seq: *seq });
+            }
+            if line.model_hash == announcement.model_hash
+                && line.masked
+                && !proven(roster, *epoch, line, proofs)
+            {
+                return Err(Rejection::RetryUnproven { seq: *seq });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every unreleased older attempt of the run to aborted; at most one attempt is unreleased and alive.
+    pub fn abort_older(&mut self, place: Place) {
+        for (_, line) in self.attempts.range_mut(..place) {
+            if matches!(line.duty, Duty::Idle | Duty::Attested) {
+                line.duty = Duty::Aborted;
+            }
+        }
+    }
+}
+
+/// Whether one of `proofs` certifies the abort of the attempt in `line`.
+fn proven(roster: &Arc<Roster>, epoch: u64, line: &Line, proofs: &[Certificate]) -> bool {
+    let Some(announcement) = line
+        .announcement
+        .clone()
+        .filter(|_| epoch == roster.epoch())
+    else {
+        return false;
+    };
+    let Ok(attempt) = Attempt::new(Arc::clone(roster), announcement) else {
+        return false;
+    };
+    proofs
+        .iter()
+        .any(|proof| proof.certify_abort(&attempt).is_ok())
+}

@@ -1,0 +1,741 @@
+//! Participant: everything one site has done and promised in one run, as one machine.
+//!
+//! It joins three parts that one transaction must see together: the ledger ([`crate::ledger`]), the site's own contribution to the
+//! current attempt ([`session`]) and its duty to others ([`holder`]). Secrets live in the [`Vault`]; events carry none. What is
+//! fetched again after a crash (opened shares, a proposal under judgement) is a cache, never an event.
+
+pub mod holder;
+pub mod session;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use veilsum_common::blob::BlobRef;
+use veilsum_common::run::RunSpec;
+use veilsum_common::time::Timestamp;
+use veilsum_secagg::context::{Attempt, Roster};
+use veilsum_secagg::holder::{OpenedShares, Verdict};
+use veilsum_secagg::keys::{Identity, Seed, Signature, VerifyKey};
+use veilsum_secagg::message::{
+    AbortAttestation, Advertisement, Announcement, Attestation, Cohort, Receipt,
+    RosterConfirmation, RoundResult, SurvivorProposal, UnmaskList,
+};
+use veilsum_secagg::params::{Params, round_config_hash};
+use veilsum_secagg::participant::{AwaitingRoster, Binding};
+use veilsum_secagg::{Certificate, Culprit, Digest, Error, Fault};
+
+use crate::ledger::{Duty, LastResult, Ledger, Line};
+use crate::machine::Machine;
+use crate::policy::Policy;
+use crate::rejection::Rejection;
+use crate::round::Decline;
+use crate::vault::{Name, Place, SecretOp, Vault};
+use holder::HolderPhase;
+use session::SessionPhase;
+
+/// What a trainer made, checked and pinned: the site's one contribution to a model (P0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// Round it was made for.
+    pub round: u64,
+    /// Model it was trained on.
+    pub model_hash: Digest,
+    /// Configuration it was trained with.
+    pub roundcfg_hash: Digest,
+    /// The update file.
+    pub update: BlobRef,
+    /// Integer weight.
+    pub weight: u64,
+    /// Metadata lanes in clear; they leave only inside the mask.
+    pub metadata: Vec<u64>,
+}
+
+/// What happens at a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The site advertises keys for an epoch. Fresh: the epoch's seed.
+    Joined {
+        /// The epoch.
+        epoch: u64,
+        /// The organisation's word on its identity key.
+        binding: Box<Binding>,
+    },
+    /// The site accepts the epoch's roster. Advertisements in roster order, certificates checked and dropped.
+    Enrolled {
+        /// The members' advertisements.
+        advertisements: Vec<Advertisement>,
+    },
+    /// The roster is certified.
+    RosterCertified(Certificate),
+    /// An announcement is accepted.
+    Opened {
+        /// The announcement.
+        announcement: Box<Announcement>,
+        /// The coordinator's signature.
+        signature: Signature,
+        /// Configuration for the trainer.
+        round_config: Vec<u8>,
+        /// Proofs that earlier attempts are dead.
+        proofs: Vec<Certificate>,
+    },
+    /// An update is pinned (P0). Fresh: the source of its rounding.
+    Trained(Box<Contribution>),
+    /// A step of the attempt with this announcement hash.
+    Attempt {
+        /// Hash of the announcement.
+        ann_hash: Digest,
+        /// The step.
+        step: Box<Step>,
+    },
+    /// An abort is proposed for this announcement, which may be new to this site (H2).
+    AbortProposed {
+        /// The announcement.
+        announcement: Box<Announcement>,
+        /// The coordinator's signature.
+        signature: Signature,
+    },
+    /// The coordinator published a result.
+    Finished {
+        /// Epoch and attempt.
+        place: Place,
+        /// The result.
+        result: Box<RoundResult>,
+        /// The coordinator's signature.
+        signature: Signature,
+    },
+}
+
+/// What happens in one attempt at a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The site sits it out.
+    SatOut(Decline),
+    /// A Commit may leave (P1). Fresh: the attempt's seed.
+    Committed,
+    /// The Commit was answered.
+    Answered,
+    /// The cohort is known.
+    CohortSeen {
+        /// The cohort.
+        cohort: Cohort,
+        /// The coordinator's signature.
+        signature: Signature,
+    },
+    /// The first masked byte may leave (P2).
+    Submitting,
+    /// The upload is durable at the coordinator (P3).
+    Received {
+        /// The receipt.
+        receipt: Receipt,
+        /// The coordinator's signature.
+        signature: Signature,
+    },
+    /// The site signs one survivor set (H1).
+    Attested(Verdict),
+    /// Its shares may leave (H2).
+    Released(Certificate),
+    /// The coordinator has them.
+    Delivered,
+    /// The attempt expired.
+    Expired,
+}
+
+/// What a site asks of the world.
+#[derive(Debug)]
+pub enum Output {
+    /// Send the advertisement.
+    Join(Box<Advertisement>),
+    /// Confirm the roster.
+    Confirm(RosterConfirmation),
+    /// Fetch the model, run the trainer, pin what it wrote.
+    Train(Arc<Attempt>),
+    /// Journal [`Step::Committed`] if it is not, then send [`Participant::commit`].
+    Commit(Arc<Attempt>),
+    /// Fetch the neighbours' keys, call [`Participant::masking`], journal [`Step::Submitting`] if it is not, upload.
+    Upload(Arc<Attempt>),
+    /// Fetch the share items and call [`Participant::open_shares`].
+    OpenShares(Arc<Attempt>),
+    /// Fetch the survivors' signatures, call [`Participant::judge`], journal [`Step::Attested`].
+    Judge(Arc<Attempt>, SurvivorProposal),
+    /// Send this attestation.
+    Attest(Box<Attestation>),
+    /// Send this list; when it is acknowledged journal [`Step::Delivered`].
+    Unmask(Digest, Box<UnmaskList>),
+    /// Send this abort.
+    Abort(AbortAttestation),
+    /// This update file is not needed any more.
+    Forget(BlobRef),
+}
+
+/// What a site is before anything happens: given by its configuration and the run.
+pub struct Setting {
+    /// The run, accepted by the policy.
+    pub spec: Arc<RunSpec>,
+    /// The site's protocol identity.
+    pub identity: Arc<Identity>,
+    /// The site's rules.
+    pub policy: Policy,
+}
+
+/// Where the site stands in the set-up of its epoch.
+enum EpochPhase {
+    None,
+    Joined {
+        epoch: u64,
+        binding: Box<Binding>,
+    },
+    Enrolled {
+        roster: Arc<Roster>,
+        certified: bool,
+    },
+}
+
+/// The attempt the site is in.
+pub(crate) struct Current {
+    attempt: Arc<Attempt>,
+    round_config: Vec<u8>,
+    cohort: Option<Cohort>,
+    session: SessionPhase,
+    holder: HolderPhase,
+}
+
+/// The machine of one site in one run.
+pub struct Participant {
+    setting: Setting,
+    params: Arc<Params>,
+    coordinator: VerifyKey,
+    vault: Vault,
+    epoch: EpochPhase,
+    ledger: Ledger,
+    contribution: Option<Contribution>,
+    current: Option<Current>,
+    opened: Option<OpenedShares>,
+    proposal: Option<SurvivorProposal>,
+    outputs: VecDeque<Output>,
+}
+
+impl Participant {
+    /// A site that has done nothing in this run yet; `vault` is what its store keeps.
+    ///
+    /// # Errors
+    /// [`Rejection::Policy`] if the site's rules refuse the run; a parameter error if its coordinator key is not one.
+    pub fn new(setting: Setting, vault: Vault) -> Result<Self, Rejection> {
+        setting.policy.accepts_run(&setting.spec)?;
+        let coordinator = setting.spec.params().coordinator().map_err(Error::Params)?;
+        let params = Arc::new(setting.spec.params().clone());
+        Ok(Self {
+            setting,
+            params,
+            coordinator,
+            vault,
+            epoch: EpochPhase::None,
+            ledger: Ledger::default(),
+            contribution: None,
+            current: None,
+            opened: None,
+            proposal: None,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// The run.
+    pub fn spec(&self) -> &Arc<RunSpec> {
+        &self.setting.spec
+    }
+
+    /// The coordinator's key of the run.
+    pub fn coordinator(&self) -> &VerifyKey {
+        &self.coordinator
+    }
+
+    /// The site's identity.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.setting.identity
+    }
+
+    /// The roster the site is in, once it accepted one.
+    pub fn roster(&self) -> Option<&Arc<Roster>> {
+        match &self.epoch {
+            EpochPhase::Enrolled { roster, .. } => Some(roster),
+            EpochPhase::None | EpochPhase::Joined { .. } => None,
+        }
+    }
+
+    /// The epoch the site advertised for or is in; 0 before the first.
+    pub fn epoch(&self) -> u64 {
+        match &self.epoch {
+            EpochPhase::None => 0,
+            EpochPhase::Joined { epoch, .. } => *epoch,
+            EpochPhase::Enrolled { roster, .. } => roster.epoch(),
+        }
+    }
+
+    /// The last result the site knows of.
+    pub fn last_result(&self) -> Option<&LastResult> {
+        self.ledger.last.as_ref()
+    }
+
+    /// The attempt the site is in.
+    pub fn attempt(&self) -> Option<&Arc<Attempt>> {
+        self.current.as_ref().map(|current| &current.attempt)
+    }
+
+    /// Configuration bytes of the attempt the site is in.
+    pub fn round_config(&self) -> Option<&[u8]> {
+        self.current
+            .as_ref()
+            .map(|current| current.round_config.as_slice())
+    }
+
+    /// The pinned contribution.
+    pub fn contribution(&self) -> Option<&Contribution> {
+        self.contribution.as_ref()
+    }
+
+    /// Source of the contribution's rounding.
+    pub fn rounding(&self) -> Option<Seed> {
+        self.vault
+            .seed(Name::Rounding(self.contribution.as_ref()?.model_hash))
+    }
+
+    /// What must become durable with `event` in the vault. Called after [`Machine::admit`], before the entry is appended; `fresh` is
+    /// drawn from the operating system for events that need it.
+    ///
+    /// # Errors
+    /// A protocol error if keys cannot be derived, or [`Error::Stored`] if a secret the event needs is gone.
+    pub fn secrets(&self, event: &Event, fresh: &Seed) -> Result<Vec<SecretOp>, Rejection> {
+        match event {
+            Event::Joined { epoch, .. } => {
+                Ok(vec![SecretOp::put(Name::EpochSeed(*epoch), fresh.expose())])
+            }
+            Event::Enrolled { advertisements } => self.enrol_secrets(advertisements),
+            Event::Opened { announcement, .. } => self.open_secrets(announcement),
+            Event::Trained(contribution) => Ok(vec![SecretOp::put(
+                Name::Rounding(contribution.model_hash),
+                fresh.expose(),
+            )]),
+            Event::Attempt { step, .. } => self.step_secrets(step, fresh),
+            Event::AbortProposed { announcement, .. } => {
+                Ok(erase_attempt((self.epoch(), announcement.seq)))
+            }
+            Event::Finished { .. } => Ok(self.finish_secrets()),
+            Event::RosterCertified(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Applies vault changes that are durable.
+    pub fn apply(&mut self, ops: Vec<SecretOp>) {
+        self.vault.apply(ops);
+    }
+
+    fn awaiting(&self) -> Result<(AwaitingRoster, Advertisement), Rejection> {
+        let EpochPhase::Joined { epoch, binding } = &self.epoch else {
+            return Err(Rejection::OutOfPhase {
+                what: "a roster",
+                phase: "not joining an epoch",
+            });
+        };
+        let seed = self
+            .vault
+            .seed(Name::EpochSeed(*epoch))
+            .ok_or(Error::Stored("epoch seed"))?;
+        Ok(AwaitingRoster::new(
+            &self.params,
+            *epoch,
+            &self.setting.identity,
+            binding,
+            &seed,
+        ))
+    }
+
+    fn enrol_secrets(&self, advertisements: &[Advertisement]) -> Result<Vec<SecretOp>, Rejection> {
+        let roster = self.roster_of(advertisements)?;
+        let (awaiting, _) = self.awaiting()?;
+        let channels = awaiting.accept(&roster)?;
+        let epoch = roster.epoch();
+        Ok(vec![
+            SecretOp::put(Name::Channels(epoch), &channels.to_secret_bytes()),
+            SecretOp::erase(Name::EpochSeed(epoch)),
+        ])
+    }
+
+    fn roster_of(&self, advertisements: &[Advertisement]) -> Result<Roster, Rejection> {
+        Ok(Roster::new(
+            Arc::clone(&self.params),
+            self.epoch(),
+            advertisements,
+        )?)
+    }
+
+    fn finish_secrets(&self) -> Vec<SecretOp> {
+        let rounding = self
+            .contribution
+            .iter()
+            .map(|contribution| SecretOp::erase(Name::Rounding(contribution.model_hash)));
+        self.ledger
+            .attempts
+            .keys()
+            .rev()
+            .take(1)
+            .flat_map(|place| erase_attempt(*place))
+            .chain(rounding)
+            .collect()
+    }
+
+    /// Index of this site in its roster.
+    fn me(&self, roster: &Roster) -> Result<u32, Rejection> {
+        roster
+            .index_of(&self.setting.identity.public().id())
+            .ok_or(Rejection::NotAMember("roster"))
+    }
+
+    fn certified_roster(&self) -> Result<&Arc<Roster>, Rejection> {
+        match &self.epoch {
+            EpochPhase::Enrolled {
+                roster,
+                certified: true,
+            } => Ok(roster),
+            _ => Err(Rejection::OutOfPhase {
+                what: "an announcement",
+                phase: "without a certified roster",
+            }),
+        }
+    }
+
+    fn admit_joined(&self, epoch: u64) -> Result<(), Rejection> {
+        if epoch == self.epoch() {
+            return Err(Rejection::Repeated);
+        }
+        if epoch < self.epoch() {
+            Err(Rejection::Elsewhere("epoch"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn admit_enrolled(&self, advertisements: &[Advertisement]) -> Result<(), Rejection> {
+        if let EpochPhase::Enrolled { roster, .. } = &self.epoch {
+            let same = self
+                .roster_of(advertisements)
+                .is_ok_and(|offered| offered.ctx() == roster.ctx());
+            return Err(if same {
+                Rejection::Repeated
+            } else {
+                Rejection::Conflict("roster")
+            });
+        }
+        let roster = self.roster_of(advertisements)?;
+        let (_, own) = self.awaiting()?;
+        let me = self.me(&roster)?;
+        if advertisements
+            .get(me as usize)
+            .is_none_or(|listed| listed.x_pk != own.x_pk)
+        {
+            return Err(Fault::Context("advertisement").by_coordinator().into());
+        }
+        Ok(self.setting.policy.accepts_roster(&roster)?)
+    }
+
+    fn admit_certificate(&self, certificate: &Certificate) -> Result<(), Rejection> {
+        match &self.epoch {
+            EpochPhase::Enrolled {
+                certified: true, ..
+            } => Err(Rejection::Repeated),
+            EpochPhase::Enrolled {
+                roster,
+                certified: false,
+            } => {
+                certificate.certify_roster(roster)?;
+                Ok(())
+            }
+            _ => Err(Rejection::OutOfPhase {
+                what: "a roster certificate",
+                phase: "not enrolled",
+            }),
+        }
+    }
+
+    fn admit_opened(&self, at: Timestamp, event: &Event) -> Result<(), Rejection> {
+        let Event::Opened {
+            announcement,
+            signature,
+            round_config,
+            proofs,
+        } = event
+        else {
+            return Ok(());
+        };
+        let roster = self.certified_roster()?;
+        self.me(roster)?;
+        if !announcement.verifies(&self.coordinator, signature) {
+            return Err(Fault::Signature("announcement").by_coordinator().into());
+        }
+        self.ledger.accepts(at, roster, announcement, proofs)?;
+        Attempt::new(Arc::clone(roster), (**announcement).clone())?;
+        if round_config_hash(round_config) != announcement.roundcfg_hash {
+            return Err(Fault::Context("round configuration")
+                .by_coordinator()
+                .into());
+        }
+        Ok(())
+    }
+
+    fn admit_finished(
+        &self,
+        place: Place,
+        result: &RoundResult,
+        signature: &Signature,
+    ) -> Result<(), Rejection> {
+        if let Some(last) = &self.ledger.last
+            && place <= last.place
+        {
+            let same = last.place != place || last.result_hash == result.hash();
+            return Err(if same {
+                Rejection::Repeated
+            } else {
+                Rejection::Conflict("result")
+            });
+        }
+        if !result.verifies(&self.coordinator, signature) {
+            return Err(Fault::Signature("result").by_coordinator().into());
+        }
+        let seen = self
+            .current
+            .as_ref()
+            .filter(|current| current.place() == place)
+            .and_then(|current| current.cohort.as_ref());
+        if seen.is_some_and(|cohort| cohort.ctx() != result.ctx) {
+            return Err(Fault::Equivocation("cohort").by_coordinator().into());
+        }
+        Ok(())
+    }
+
+    fn accept_opened(
+        &mut self,
+        announcement: Announcement,
+        round_config: Vec<u8>,
+    ) -> Result<(), Rejection> {
+        let roster = Arc::clone(self.certified_roster()?);
+        let me = self.me(&roster)?;
+        let place = (roster.epoch(), announcement.seq);
+        let attempt = Arc::new(Attempt::new(roster, announcement.clone())?);
+        let holder = HolderPhase::open(&attempt, me);
+        self.ledger.abort_older(place);
+        self.ledger.round = announcement.round;
+        self.ledger
+            .first_model
+            .get_or_insert(announcement.model_hash);
+        let line = Line {
+            round: announcement.round,
+            ann_hash: attempt.hash(),
+            model_hash: announcement.model_hash,
+            announcement: Some(announcement),
+            duty: holder.duty(),
+            masked: false,
+        };
+        self.ledger.attempts.insert(place, line);
+        (self.opened, self.proposal) = (None, None);
+        self.current = Some(Current {
+            attempt,
+            round_config,
+            cohort: None,
+            session: SessionPhase::Training,
+            holder,
+        });
+        self.ask_session();
+        Ok(())
+    }
+
+    fn accept_finished(&mut self, place: Place, result: &RoundResult) {
+        self.ledger.last = Some(LastResult {
+            place,
+            result_hash: result.hash(),
+            next_model: result.next_model_hash,
+        });
+        for line in self.ledger.attempts.values_mut() {
+            line.announcement = None;
+        }
+        self.outputs.extend(
+            self.contribution
+                .take()
+                .map(|contribution| Output::Forget(contribution.update)),
+        );
+        if let Some(current) = &mut self.current {
+            current.session = SessionPhase::Over;
+        }
+        (self.opened, self.proposal) = (None, None);
+    }
+
+    fn admit_trained(&self, contribution: &Contribution) -> Result<(), Rejection> {
+        if self.contribution.as_ref() == Some(contribution) {
+            return Err(Rejection::Repeated);
+        }
+        if self
+            .contribution
+            .as_ref()
+            .is_some_and(|known| known.model_hash == contribution.model_hash)
+        {
+            return Err(Rejection::Conflict("contribution to this model"));
+        }
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        let wanted = current.attempt.announcement();
+        let fits = wanted.model_hash == contribution.model_hash
+            && wanted.roundcfg_hash == contribution.roundcfg_hash;
+        if fits {
+            Ok(())
+        } else {
+            Err(Rejection::Elsewhere("model"))
+        }
+    }
+
+    fn accept_trained(&mut self, contribution: Contribution) {
+        let older = self.contribution.replace(contribution);
+        self.outputs
+            .extend(older.map(|older| Output::Forget(older.update)));
+        self.ask_session();
+    }
+
+    /// Roster confirmation of this site: one per epoch, the same every time.
+    fn confirm(&mut self) {
+        if let EpochPhase::Enrolled {
+            roster,
+            certified: false,
+        } = &self.epoch
+            && let Ok(confirmation) = roster.confirm(&self.setting.identity)
+        {
+            self.outputs.push_back(Output::Confirm(confirmation));
+        }
+    }
+
+    fn join(&mut self) {
+        if let Ok((_, advertisement)) = self.awaiting() {
+            self.outputs
+                .push_back(Output::Join(Box::new(advertisement)));
+        }
+    }
+
+    fn enrol(&mut self, advertisements: &[Advertisement]) -> Result<(), Rejection> {
+        let roster = Arc::new(self.roster_of(advertisements)?);
+        self.epoch = EpochPhase::Enrolled {
+            roster,
+            certified: false,
+        };
+        self.confirm();
+        Ok(())
+    }
+}
+
+impl Current {
+    fn place(&self) -> Place {
+        (
+            self.attempt.roster().epoch(),
+            self.attempt.announcement().seq,
+        )
+    }
+}
+
+/// Every secret of an attempt goes.
+fn erase_attempt(place: Place) -> Vec<SecretOp> {
+    [
+        Name::AttemptSeed(place),
+        Name::Outbound(place),
+        Name::Inbound(place),
+        Name::OwnShares(place),
+    ]
+    .map(SecretOp::erase)
+    .into()
+}
+
+/// Whether a rejection is the coordinator's provable or suspected fault, to be logged loudly.
+pub fn accuses_coordinator(rejection: &Rejection) -> bool {
+    matches!(rejection, Rejection::Protocol(error) if error.culprits() == Some(Culprit::Coordinator))
+}
+
+impl Machine for Participant {
+    type Event = Event;
+    type Output = Output;
+
+    fn admit(&self, at: Timestamp, event: &Event) -> Result<(), Rejection> {
+        match event {
+            Event::Joined { epoch, .. } => self.admit_joined(*epoch),
+            Event::Enrolled { advertisements } => self.admit_enrolled(advertisements),
+            Event::RosterCertified(certificate) => self.admit_certificate(certificate),
+            Event::Opened { .. } => self.admit_opened(at, event),
+            Event::Trained(contribution) => self.admit_trained(contribution),
+            Event::Attempt { ann_hash, step } => self.admit_step(*ann_hash, step),
+            Event::AbortProposed {
+                announcement,
+                signature,
+            } => self.admit_abort(announcement, signature),
+            Event::Finished {
+                place,
+                result,
+                signature,
+            } => self.admit_finished(*place, result, signature),
+        }
+    }
+
+    fn handle(&mut self, _at: Timestamp, event: Event) -> Result<(), Rejection> {
+        // One writer appends here, after its own `admit`: nothing can come between, so nothing is checked twice.
+        match event {
+            Event::Joined { epoch, binding } => {
+                self.epoch = EpochPhase::Joined { epoch, binding };
+                self.join();
+                Ok(())
+            }
+            Event::Enrolled { advertisements } => self.enrol(&advertisements),
+            Event::RosterCertified(_) => {
+                if let EpochPhase::Enrolled { certified, .. } = &mut self.epoch {
+                    *certified = true;
+                }
+                Ok(())
+            }
+            Event::Opened {
+                announcement,
+                round_config,
+                ..
+            } => self.accept_opened(*announcement, round_config),
+            Event::Trained(contribution) => {
+                self.accept_trained(*contribution);
+                Ok(())
+            }
+            Event::Attempt { ann_hash, step } => self.accept_step(ann_hash, *step),
+            Event::AbortProposed { announcement, .. } => self.accept_abort(*announcement),
+            Event::Finished { place, result, .. } => {
+                self.accept_finished(place, &result);
+                Ok(())
+            }
+        }
+    }
+
+    fn due(&self, at: Timestamp) -> Option<Event> {
+        let current = self.current.as_ref()?;
+        let open = matches!(current.holder.duty(), Duty::Idle | Duty::Attested);
+        let expired = open && at.0 >= current.attempt.announcement().expires_ms;
+        expired.then(|| Event::Attempt {
+            ann_hash: current.attempt.hash(),
+            step: Box::new(Step::Expired),
+        })
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.current
+            .as_ref()
+            .map(|current| Timestamp(current.attempt.announcement().expires_ms))
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn resume(&mut self) {
+        self.outputs.clear();
+        self.join();
+        self.confirm();
+        self.ask_session();
+        self.ask_holder();
+    }
+}

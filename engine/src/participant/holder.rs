@@ -1,0 +1,377 @@
+//! Holder: a site's duty to others in the current attempt. Attest once, then release or abort, once.
+//!
+//! The typestates of [`veilsum_secagg::holder`] do the promising; this says when, and writes the ledger. Source: protocol, section 13
+//! (normative).
+
+use std::sync::Arc;
+
+use veilsum_secagg::channel::PairKeys;
+use veilsum_secagg::context::Attempt;
+use veilsum_secagg::holder::{Aborted, Attested, Idle, OpenedShares, Released, Verdict};
+use veilsum_secagg::keys::Signature;
+use veilsum_secagg::message::{Announcement, ShareItem, SurvivorItem, SurvivorProposal};
+use veilsum_secagg::participant::OwnShares;
+use veilsum_secagg::{Certificate, Digest, Error, Fault};
+
+use super::{Current, Output, Participant, SessionPhase, Step};
+use crate::ledger::{Duty, Line};
+use crate::rejection::Rejection;
+use crate::vault::{Name, Place};
+
+/// How far the duty in the current attempt went.
+pub(crate) enum HolderPhase {
+    /// The site is not a holder of it.
+    None,
+    Idle(Idle),
+    Attested(Attested),
+    Released(Released),
+    Aborted,
+}
+
+impl HolderPhase {
+    pub(super) fn open(attempt: &Arc<Attempt>, me: u32) -> Self {
+        Idle::new(Arc::clone(attempt), me).map_or(Self::None, Self::Idle)
+    }
+
+    pub(super) fn duty(&self) -> Duty {
+        match self {
+            Self::None => Duty::None,
+            Self::Idle(_) => Duty::Idle,
+            Self::Attested(_) => Duty::Attested,
+            Self::Released(_) => Duty::Released,
+            Self::Aborted => Duty::Aborted,
+        }
+    }
+}
+
+impl Participant {
+    /// How far the duty in the current attempt went.
+    pub fn duty(&self) -> Duty {
+        self.current
+            .as_ref()
+            .map_or(Duty::None, |current| current.holder.duty())
+    }
+
+    /// Opens the shares of every cohort member and keeps them in memory; then asks for what was waiting for them.
+    ///
+    /// # Errors
+    /// The coordinator's fault if the items are not the cohort's; nothing is kept then.
+    pub fn open_shares(&mut self, ann_hash: Digest, items: &[ShareItem]) -> Result<(), Rejection> {
+        let current = self.current(ann_hash)?;
+        let cohort = current.cohort.as_ref().ok_or(Rejection::OutOfPhase {
+            what: "shares",
+            phase: "without a cohort",
+        })?;
+        let place = current.place();
+        let inbound = self
+            .vault
+            .get(Name::Inbound(place))
+            .ok_or(Error::Stored("inbound round key"))?;
+        let inbound = PairKeys::from_secret_bytes(inbound)?;
+        let own = self
+            .vault
+            .get(Name::OwnShares(place))
+            .map(OwnShares::restore)
+            .transpose()?;
+        let me = self.me(current.attempt.roster())?;
+        self.opened = Some(OpenedShares::open(
+            &current.attempt,
+            me,
+            &inbound,
+            own.as_ref(),
+            cohort,
+            items,
+        )?);
+        self.ask_with_shares();
+        Ok(())
+    }
+
+    /// Takes a survivor proposal up for judgement.
+    ///
+    /// # Errors
+    /// The coordinator's fault for a wrong signature or context; [`Rejection::Repeated`] for one that is already under judgement.
+    pub fn propose(
+        &mut self,
+        proposal: SurvivorProposal,
+        signature: &Signature,
+    ) -> Result<(), Rejection> {
+        if self.proposal.as_ref() == Some(&proposal) {
+            return Err(Rejection::Repeated);
+        }
+        if !proposal.verifies(&self.coordinator, signature) {
+            return Err(Fault::Signature("survivor proposal")
+                .by_coordinator()
+                .into());
+        }
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        if current.cohort.as_ref().map(|cohort| cohort.ctx()) != Some(proposal.ctx) {
+            return Err(Rejection::Elsewhere("cohort"));
+        }
+        if self.proposal.is_some() {
+            return Err(Fault::Equivocation("survivor set").by_coordinator().into());
+        }
+        self.proposal = Some(proposal);
+        self.ask_with_shares();
+        Ok(())
+    }
+
+    /// Judges the proposal by the rules of section 10.
+    ///
+    /// # Errors
+    /// The rule that was broken; nothing is signed.
+    pub fn judge(
+        &self,
+        proposal: &SurvivorProposal,
+        items: &[SurvivorItem],
+    ) -> Result<Verdict, Rejection> {
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        let (Some(cohort), Some(opened)) = (&current.cohort, &self.opened) else {
+            return Err(Rejection::OutOfPhase {
+                what: "a survivor proposal",
+                phase: "without opened shares",
+            });
+        };
+        let HolderPhase::Idle(idle) = &current.holder else {
+            return Err(Rejection::OutOfPhase {
+                what: "a survivor proposal",
+                phase: "past judging",
+            });
+        };
+        let me = self.me(current.attempt.roster())?;
+        let own = match current.session {
+            SessionPhase::Received { upload_hash } => Some((me, upload_hash)),
+            _ => None,
+        };
+        Ok(idle.judge(cohort, opened, proposal, items, own)?)
+    }
+
+    pub(super) fn admit_duty(&self, current: &Current, step: &Step) -> Result<(), Rejection> {
+        match step {
+            Step::CohortSeen { cohort, signature } => self.admit_cohort(current, cohort, signature),
+            Step::Attested(verdict) => admit_verdict(current, verdict),
+            Step::Released(certificate) => admit_release(current, certificate),
+            Step::Delivered if current.holder.duty() == Duty::Released => Ok(()),
+            Step::Expired if matches!(current.holder.duty(), Duty::Idle | Duty::Attested) => Ok(()),
+            _ => Err(Rejection::OutOfPhase {
+                what: "this step",
+                phase: "past it",
+            }),
+        }
+    }
+
+    fn admit_cohort(
+        &self,
+        current: &Current,
+        cohort: &veilsum_secagg::message::Cohort,
+        signature: &Signature,
+    ) -> Result<(), Rejection> {
+        if cohort.ann_hash != current.attempt.hash()
+            || cohort.members.size() != current.attempt.roster().len()
+        {
+            return Err(Rejection::Elsewhere("attempt"));
+        }
+        if !cohort.verifies(&self.coordinator, signature) {
+            return Err(Fault::Signature("cohort").by_coordinator().into());
+        }
+        match &current.cohort {
+            Some(known) if known == cohort => Err(Rejection::Repeated),
+            Some(_) => Err(Fault::Equivocation("cohort").by_coordinator().into()),
+            None if current.session == SessionPhase::Over
+                || current.holder.duty() == Duty::Aborted =>
+            {
+                Err(Rejection::OutOfPhase {
+                    what: "a cohort",
+                    phase: "over",
+                })
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn accept_duty(&mut self, place: Place, step: Step) {
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let before = std::mem::replace(&mut current.holder, HolderPhase::None);
+        current.holder = match (before, step) {
+            (HolderPhase::Idle(idle), Step::Attested(verdict)) => {
+                HolderPhase::Attested(idle.attest(verdict))
+            }
+            (HolderPhase::Attested(attested), Step::Released(certificate)) => {
+                release(&current.attempt, attested, &certificate)
+            }
+            (HolderPhase::Idle(_) | HolderPhase::Attested(_), Step::Expired) => {
+                HolderPhase::Aborted
+            }
+            (unchanged, _) => unchanged,
+        };
+        if let Some(line) = self.ledger.attempts.get_mut(&place) {
+            line.duty = current.holder.duty();
+        }
+        self.ask_holder();
+    }
+
+    pub(super) fn admit_abort(
+        &self,
+        announcement: &Announcement,
+        signature: &Signature,
+    ) -> Result<(), Rejection> {
+        let roster = self.certified_roster()?;
+        if announcement.epoch_ctx != roster.ctx() {
+            return Err(Rejection::Elsewhere("epoch"));
+        }
+        if !announcement.verifies(&self.coordinator, signature) {
+            return Err(Fault::Signature("announcement").by_coordinator().into());
+        }
+        let attempt = Attempt::new(Arc::clone(roster), announcement.clone())?;
+        attempt
+            .position(self.me(roster)?)
+            .ok_or(Rejection::NotAMember("holder list"))?;
+        match self
+            .ledger
+            .attempts
+            .get(&(roster.epoch(), announcement.seq))
+        {
+            None => Ok(()), // a tombstone: it can never take up that attempt later
+            Some(line) if line.ann_hash != attempt.hash() => {
+                Err(Rejection::Conflict("announcement"))
+            }
+            Some(line) if line.duty == Duty::Released => Err(Rejection::OutOfPhase {
+                what: "an abort",
+                phase: "released",
+            }),
+            Some(_) => Ok(()), // asked again, it signs again: the signature is the same
+        }
+    }
+
+    pub(super) fn accept_abort(&mut self, announcement: Announcement) -> Result<(), Rejection> {
+        let roster = Arc::clone(self.certified_roster()?);
+        let place = (roster.epoch(), announcement.seq);
+        let (me, attempt) = (
+            self.me(&roster)?,
+            Attempt::new(roster, announcement.clone())?,
+        );
+        let tombstone = Aborted::tombstone(&attempt, me)?;
+        let (round, model_hash, ann_hash) =
+            (announcement.round, announcement.model_hash, attempt.hash());
+        let line = self.ledger.attempts.entry(place).or_insert_with(|| Line {
+            round,
+            announcement: Some(announcement),
+            ann_hash,
+            model_hash,
+            duty: Duty::Aborted,
+            masked: false,
+        });
+        line.duty = Duty::Aborted;
+        if let Some(current) = self
+            .current
+            .as_mut()
+            .filter(|current| current.attempt.hash() == ann_hash)
+        {
+            (current.holder, current.session) = (HolderPhase::Aborted, SessionPhase::Over);
+        }
+        self.outputs
+            .push_back(Output::Abort(tombstone.attestation(&self.setting.identity)));
+        Ok(())
+    }
+
+    /// What the duty needs next of the world.
+    pub(super) fn ask_holder(&mut self) {
+        let Some(current) = &self.current else { return };
+        let holds = self.vault.get(Name::Inbound(current.place())).is_some();
+        match &current.holder {
+            HolderPhase::Attested(attested) => {
+                let attestation = attested.attestation(&self.setting.identity);
+                self.outputs
+                    .push_back(Output::Attest(Box::new(attestation)));
+            }
+            HolderPhase::None
+            | HolderPhase::Idle(_)
+            | HolderPhase::Released(_)
+            | HolderPhase::Aborted => {}
+        }
+        let waits = matches!(
+            current.holder,
+            HolderPhase::Idle(_) | HolderPhase::Attested(_) | HolderPhase::Released(_)
+        );
+        if self.opened.is_some() {
+            self.ask_with_shares();
+        } else if waits && holds && current.cohort.is_some() {
+            self.outputs
+                .push_back(Output::OpenShares(Arc::clone(&current.attempt)));
+        }
+    }
+
+    /// What was waiting for opened shares.
+    fn ask_with_shares(&mut self) {
+        let (Some(current), Some(opened)) = (&self.current, &self.opened) else {
+            return;
+        };
+        match (&current.holder, &self.proposal) {
+            (HolderPhase::Idle(_), Some(proposal)) => {
+                self.outputs.push_back(Output::Judge(
+                    Arc::clone(&current.attempt),
+                    proposal.clone(),
+                ));
+            }
+            (HolderPhase::Released(released), _) => {
+                if let Ok(list) = released.unmask(&self.setting.identity, opened) {
+                    self.outputs
+                        .push_back(Output::Unmask(current.attempt.hash(), Box::new(list)));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn admit_verdict(current: &Current, verdict: &Verdict) -> Result<(), Rejection> {
+    let same_cohort = current
+        .cohort
+        .as_ref()
+        .is_some_and(|cohort| cohort.ctx() == verdict.proposal.ctx);
+    match &current.holder {
+        HolderPhase::Idle(_) if same_cohort => Ok(()),
+        HolderPhase::Attested(attested) if attested.verdict() == verdict => {
+            Err(Rejection::Repeated)
+        }
+        HolderPhase::Attested(_) => Err(Rejection::Conflict("attestation")),
+        _ => Err(Rejection::OutOfPhase {
+            what: "an attestation",
+            phase: "past it",
+        }),
+    }
+}
+
+fn admit_release(current: &Current, certificate: &Certificate) -> Result<(), Rejection> {
+    match &current.holder {
+        HolderPhase::Attested(attested) => {
+            certificate
+                .certify_survivors(&current.attempt, attested.verdict().proposal.digest())?;
+            Ok(())
+        }
+        HolderPhase::Released(_) => Err(Rejection::Repeated),
+        HolderPhase::None | HolderPhase::Idle(_) | HolderPhase::Aborted => {
+            Err(Rejection::OutOfPhase {
+                what: "a survivor certificate",
+                phase: "not attested",
+            })
+        }
+    }
+}
+
+fn release(attempt: &Attempt, attested: Attested, certificate: &Certificate) -> HolderPhase {
+    let digest = attested.verdict().proposal.digest();
+    match certificate.certify_survivors(attempt, digest) {
+        Ok(certified) => attested
+            .release(certified)
+            .map_or_else(HolderPhase::Attested, HolderPhase::Released),
+        Err(_) => HolderPhase::Attested(attested),
+    }
+}

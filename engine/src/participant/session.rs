@@ -1,0 +1,340 @@
+//! Session: a site's own contribution to the current attempt, from training to the receipt.
+//!
+//! `Training → Committed → Submitting → Received`, or out. Secrets of the attempt come from one seed in the vault; when the seed is
+//! gone the site is a dropout of the attempt and nothing is masked again. Source: protocol, sections 8, 9 and 14.
+
+use std::sync::Arc;
+
+use veilsum_secagg::channel::{Channels, PairKeys};
+use veilsum_secagg::context::Attempt;
+use veilsum_secagg::keys::Seed;
+use veilsum_secagg::message::{Announcement, Cohort, Commit, Neighbourhood};
+use veilsum_secagg::participant::{Committed, Masking};
+use veilsum_secagg::{Digest, Error, Fault};
+
+use super::{Current, Output, Participant, Step, erase_attempt};
+use crate::rejection::Rejection;
+use crate::vault::{Name, SecretOp};
+
+/// Where the site's own contribution to the current attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionPhase {
+    /// No Commit has left; the update may or may not be pinned yet.
+    Training,
+    /// A Commit may have left.
+    Committed {
+        /// Whether it was answered.
+        answered: bool,
+    },
+    /// Masked bytes may have left.
+    Submitting,
+    /// The receipt is here; everything of the upload may be forgotten.
+    Received {
+        /// Hash of the upload, which a holder compares with the survivor list.
+        upload_hash: Digest,
+    },
+    /// The site sits the attempt out or is a dropout of it.
+    Out,
+    /// The attempt is over.
+    Over,
+}
+
+impl Participant {
+    /// Where the site's own contribution stands.
+    pub fn session(&self) -> Option<SessionPhase> {
+        self.current.as_ref().map(|current| current.session)
+    }
+
+    /// The Commit of the current attempt, byte for byte the same every time.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] once its secrets are gone: the site is then a dropout of the attempt.
+    pub fn commit(&self) -> Result<Commit, Rejection> {
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        let place = current.place();
+        let outbound = self
+            .vault
+            .get(Name::Outbound(place))
+            .ok_or(Error::Stored("outbound round key"))?;
+        let outbound = PairKeys::from_secret_bytes(outbound)?;
+        Ok(self
+            .committed(current)?
+            .commit(&self.setting.identity, &outbound)?)
+    }
+
+    /// The masks of the current attempt, after every check of section 9.
+    ///
+    /// # Errors
+    /// The site's policy, the coordinator's or a neighbour's fault; nothing was masked then.
+    pub fn masking(&self, near: &Neighbourhood) -> Result<Masking, Rejection> {
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        let cohort = current.cohort.as_ref().ok_or(Rejection::OutOfPhase {
+            what: "masking",
+            phase: "without a cohort",
+        })?;
+        self.setting.policy.accepts_cohort(&cohort.members)?;
+        Ok(self.committed(current)?.accept(cohort, near)?)
+    }
+
+    fn committed(&self, current: &Current) -> Result<Committed, Rejection> {
+        let seed = self
+            .vault
+            .seed(Name::AttemptSeed(current.place()))
+            .ok_or(Error::Stored("attempt seed"))?;
+        let me = self.me(current.attempt.roster())?;
+        Ok(Committed::new(Arc::clone(&current.attempt), me, &seed)?)
+    }
+
+    /// Chain heads at seq + 1, round keys both ways; every older attempt's secrets go (section 13, on RoundOpen).
+    pub(super) fn open_secrets(
+        &self,
+        announcement: &Announcement,
+    ) -> Result<Vec<SecretOp>, Rejection> {
+        let roster = Arc::clone(self.certified_roster()?);
+        let (epoch, me) = (roster.epoch(), self.me(&roster)?);
+        let attempt = Attempt::new(roster, announcement.clone())?;
+        let channels = self
+            .vault
+            .get(Name::Channels(epoch))
+            .ok_or(Error::Stored("channel"))?;
+        let (next, keys) = Channels::from_secret_bytes(channels)?.advance(&attempt, me)?;
+        let place = (epoch, announcement.seq);
+        let mut ops: Vec<SecretOp> = self
+            .ledger
+            .attempts
+            .keys()
+            .flat_map(|older| erase_attempt(*older))
+            .collect();
+        ops.push(SecretOp::put(
+            Name::Channels(epoch),
+            &next.to_secret_bytes(),
+        ));
+        ops.push(SecretOp::put(
+            Name::Outbound(place),
+            &keys.outbound.to_secret_bytes(),
+        ));
+        if attempt.position(me).is_some() {
+            ops.push(SecretOp::put(
+                Name::Inbound(place),
+                &keys.inbound.to_secret_bytes(),
+            ));
+        }
+        Ok(ops)
+    }
+
+    pub(super) fn step_secrets(
+        &self,
+        step: &Step,
+        fresh: &Seed,
+    ) -> Result<Vec<SecretOp>, Rejection> {
+        let current = self
+            .current
+            .as_ref()
+            .ok_or(Rejection::Elsewhere("attempt"))?;
+        let place = current.place();
+        Ok(match step {
+            Step::Committed => {
+                let me = self.me(current.attempt.roster())?;
+                let own = Committed::new(Arc::clone(&current.attempt), me, fresh)?.own_shares();
+                let mut ops = vec![SecretOp::put(Name::AttemptSeed(place), fresh.expose())];
+                ops.extend(own.map(|own| SecretOp::put(Name::OwnShares(place), own.expose())));
+                ops
+            }
+            Step::Answered => vec![SecretOp::erase(Name::Outbound(place))],
+            Step::Received { .. } => vec![
+                SecretOp::erase(Name::AttemptSeed(place)),
+                SecretOp::erase(Name::Outbound(place)),
+            ],
+            Step::SatOut(_) => vec![SecretOp::erase(Name::Outbound(place))],
+            Step::Delivered | Step::Expired => erase_attempt(place),
+            Step::CohortSeen { .. } | Step::Submitting | Step::Attested(_) | Step::Released(_) => {
+                Vec::new()
+            }
+        })
+    }
+
+    pub(super) fn current(&self, ann_hash: Digest) -> Result<&Current, Rejection> {
+        let current = self
+            .current
+            .as_ref()
+            .filter(|current| current.attempt.hash() == ann_hash);
+        current.ok_or(Rejection::Elsewhere("attempt"))
+    }
+
+    pub(super) fn admit_step(&self, ann_hash: Digest, step: &Step) -> Result<(), Rejection> {
+        let current = self.current(ann_hash)?;
+        let out_of_phase = |what| Rejection::OutOfPhase {
+            what,
+            phase: current.session.name(),
+        };
+        match (step, current.session) {
+            (Step::SatOut(_), SessionPhase::Training) => Ok(()),
+            (Step::Committed, SessionPhase::Training) => self.admit_commit(current),
+            (Step::Answered, SessionPhase::Committed { answered: false }) => Ok(()),
+            (Step::Submitting, SessionPhase::Committed { .. }) => self.admit_submitting(current),
+            (Step::Received { receipt, signature }, SessionPhase::Submitting) => {
+                let valid = receipt.verifies(&self.coordinator, signature);
+                let ctx = current.cohort.as_ref().map(Cohort::ctx);
+                if valid && ctx == Some(receipt.ctx) {
+                    Ok(())
+                } else {
+                    Err(Fault::Signature("receipt").by_coordinator().into())
+                }
+            }
+            (Step::SatOut(_), SessionPhase::Out)
+            | (
+                Step::Committed,
+                SessionPhase::Committed { .. }
+                | SessionPhase::Submitting
+                | SessionPhase::Received { .. },
+            )
+            | (
+                Step::Answered,
+                SessionPhase::Committed { answered: true } | SessionPhase::Submitting,
+            )
+            | (Step::Submitting, SessionPhase::Submitting)
+            | (Step::Received { .. }, SessionPhase::Received { .. }) => Err(Rejection::Repeated),
+            (
+                Step::CohortSeen { .. }
+                | Step::Attested(_)
+                | Step::Released(_)
+                | Step::Delivered
+                | Step::Expired,
+                _,
+            ) => self.admit_duty(current, step),
+            (Step::SatOut(_), _) => Err(out_of_phase("sitting out")),
+            (Step::Committed, _) => Err(out_of_phase("a Commit")),
+            (Step::Answered, _) => Err(out_of_phase("an answer to the Commit")),
+            (Step::Submitting, _) => Err(out_of_phase("masking")),
+            (Step::Received { .. }, _) => Err(out_of_phase("a receipt")),
+        }
+    }
+
+    fn admit_commit(&self, current: &Current) -> Result<(), Rejection> {
+        let wanted = current.attempt.announcement().model_hash;
+        let pinned = self
+            .contribution
+            .as_ref()
+            .is_some_and(|contribution| contribution.model_hash == wanted);
+        if pinned {
+            Ok(())
+        } else {
+            Err(Rejection::OutOfPhase {
+                what: "a Commit",
+                phase: "without a pinned update",
+            })
+        }
+    }
+
+    /// R0: judged again in the transaction that stores the context. That no newer announcement was accepted holds by construction:
+    /// the current attempt is the newest.
+    fn admit_submitting(&self, current: &Current) -> Result<(), Rejection> {
+        let cohort = current.cohort.as_ref().ok_or(Rejection::OutOfPhase {
+            what: "masking",
+            phase: "without a cohort",
+        })?;
+        self.setting.policy.accepts_cohort(&cohort.members)?;
+        Ok(())
+    }
+
+    pub(super) fn accept_step(&mut self, ann_hash: Digest, step: Step) -> Result<(), Rejection> {
+        let place = self.current(ann_hash)?.place();
+        let Some(current) = &mut self.current else {
+            return Ok(());
+        };
+        match step {
+            Step::SatOut(_) => current.session = SessionPhase::Out,
+            Step::Committed => {
+                current.session = SessionPhase::Committed { answered: false };
+                self.ask_session();
+            }
+            Step::Answered => current.session = SessionPhase::Committed { answered: true },
+            Step::Submitting => {
+                current.session = SessionPhase::Submitting;
+                if let Some(line) = self.ledger.attempts.get_mut(&place) {
+                    line.masked = true;
+                }
+            }
+            Step::Received { receipt, .. } => {
+                current.session = SessionPhase::Received {
+                    upload_hash: receipt.upload_hash,
+                }
+            }
+            Step::CohortSeen { cohort, .. } => self.accept_cohort(cohort),
+            Step::Attested(_) | Step::Released(_) | Step::Delivered | Step::Expired => {
+                self.accept_duty(place, step)
+            }
+        }
+        Ok(())
+    }
+
+    fn accept_cohort(&mut self, cohort: Cohort) {
+        let me = self.roster().and_then(|roster| self.me(roster).ok());
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let included = me.is_some_and(|me| cohort.members.contains(me));
+        current.cohort = Some(cohort);
+        if !included
+            && matches!(
+                current.session,
+                SessionPhase::Training | SessionPhase::Committed { .. }
+            )
+        {
+            current.session = SessionPhase::Out;
+        }
+        self.ask_session();
+        self.ask_holder();
+    }
+
+    /// Gives up the own contribution to the current attempt after a refusal or a lost secret; the site is a dropout then. Not
+    /// journalled: after a restart the same refusal is found again.
+    pub fn drop_out(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.session = SessionPhase::Out;
+        }
+    }
+
+    /// What the own contribution needs next of the world.
+    pub(super) fn ask_session(&mut self) {
+        let Some(current) = &self.current else { return };
+        let attempt = Arc::clone(&current.attempt);
+        let place = current.place();
+        let alive = self.vault.get(Name::AttemptSeed(place)).is_some();
+        let pinned = self
+            .contribution
+            .as_ref()
+            .is_some_and(|c| c.model_hash == attempt.announcement().model_hash);
+        let asked = match (current.session, &current.cohort) {
+            (SessionPhase::Training, None) if pinned => Some(Output::Commit(attempt)),
+            (SessionPhase::Training, None) => Some(Output::Train(attempt)),
+            (SessionPhase::Committed { .. } | SessionPhase::Submitting, Some(_)) if alive => {
+                Some(Output::Upload(attempt))
+            }
+            (SessionPhase::Committed { answered: false }, None) if alive => {
+                Some(Output::Commit(attempt))
+            }
+            _ => None,
+        };
+        self.outputs.extend(asked);
+    }
+}
+
+impl SessionPhase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Committed { .. } => "committed",
+            Self::Submitting => "submitting",
+            Self::Received { .. } => "received",
+            Self::Out => "sitting out",
+            Self::Over => "over",
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Waiting for Commits, until everybody answered or the join deadline; then the cohort is fixed.
+
+use veilsum_common::time::Timestamp;
+use veilsum_secagg::message::Commit;
+use veilsum_secagg::{Bitmap, Fault, coordinator};
+
+use super::{Event, Phase, Round, count, first};
+use crate::rejection::{Abort, Rejection};
+
+pub(super) fn order(round: &Round, index: u32, commit: &Commit) -> Result<(), Rejection> {
+    first(round.commits.get(&index), commit, "Commit")?;
+    if round.phase != Phase::Committing {
+        return Err(round.out_of_phase("a Commit"));
+    }
+    if round.opening.excluded.contains(&index) {
+        return Err(Rejection::NotAMember(
+            "attempt: its earlier shares could not be used",
+        ));
+    }
+    if round
+        .commits
+        .values()
+        .any(|known| known.e_pk == commit.e_pk)
+    {
+        return Err(Rejection::Protocol(Fault::Duplicate("mask key").by(index)));
+    }
+    Ok(())
+}
+
+pub(super) fn check(round: &Round, index: u32, commit: &Commit) -> Result<(), Rejection> {
+    coordinator::check_commit(&round.attempt, index, commit)?;
+    Ok(())
+}
+
+pub(super) fn order_decline(round: &Round, index: u32) -> Result<(), Rejection> {
+    if index >= round.attempt.roster().len() {
+        return Err(Rejection::NotAMember("roster"));
+    }
+    if round.commits.contains_key(&index) {
+        return Err(Rejection::Conflict("answer"));
+    }
+    if round.declined.contains_key(&index) {
+        return Err(Rejection::Repeated);
+    }
+    if round.phase == Phase::Committing {
+        Ok(())
+    } else {
+        Err(round.out_of_phase("a refusal"))
+    }
+}
+
+pub(super) fn due(round: &Round, at: Timestamp) -> Option<Event> {
+    let n = round.attempt.roster().len();
+    let (have, need) = (count(&round.commits), round.terms.params.cohort_floor(n));
+    let all = have + count(&round.declined) >= n || have >= round.terms.target;
+    if !all && at.0 < round.attempt.announcement().commit_by_ms {
+        return None;
+    }
+    if have < need {
+        return Some(Event::AbortDecided(Abort::CohortTooSmall { have, need }));
+    }
+    Some(Event::CohortClosed {
+        members: Bitmap::of(n, round.commits.keys().copied()),
+    })
+}
+
+/// Replay checks the recorded set: a later version of the code cannot compute another one.
+///
+/// The report timeout runs from here, and never past the announced deadline: a join deadline that nobody needed is not waited for.
+pub(super) fn close(round: &mut Round, at: Timestamp, members: &Bitmap) -> Result<Phase, Abort> {
+    let diverged = || Abort::Diverged("cohort");
+    round.commits.retain(|index, _| members.contains(*index));
+    let cohort =
+        coordinator::close_cohort(&round.attempt, &round.commits).map_err(|_| diverged())?;
+    if cohort.members != *members {
+        return Err(diverged());
+    }
+    round.cohort = Some(cohort);
+    let announced = Timestamp(round.attempt.announcement().submit_by_ms);
+    Ok(Phase::Submitting {
+        until: announced.min(at + round.terms.report),
+    })
+}

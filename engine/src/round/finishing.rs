@@ -1,0 +1,42 @@
+//! Waiting for the final job; its first journalled result counts.
+
+use veilsum_secagg::message::RoundResult;
+
+use super::{Computed, Outcome, Phase, Published, Round};
+use crate::rejection::{Abort, Rejection};
+
+pub(super) fn order(round: &Round, computed: &Computed) -> Result<(), Rejection> {
+    match &round.phase {
+        Phase::Finishing => Ok(()),
+        Phase::Ended(Outcome::Published(published)) if published.model == computed.next_model => {
+            Err(Rejection::Repeated)
+        }
+        _ => Err(round.out_of_phase("a job's result")),
+    }
+}
+
+pub(super) fn close(round: &mut Round, computed: Computed) -> Result<Phase, Abort> {
+    let diverged = || Abort::Diverged("result");
+    let proposal = round.proposal.as_ref().ok_or_else(diverged)?;
+    let certificate = round.certificate.clone().ok_or_else(diverged)?;
+    let result = RoundResult {
+        ctx: proposal.ctx,
+        digest: proposal.digest(),
+        survivors: u64::from(proposal.survivors.count()),
+        sum_hash: computed.sum_hash,
+        metadata: computed.metadata,
+        next_model_hash: computed.next_model.digest,
+    };
+    let cohort = round
+        .cohort
+        .as_ref()
+        .map_or(0, |cohort| cohort.members.count());
+    let published = Published {
+        result,
+        certificate,
+        model: computed.next_model,
+        cohort,
+        liars: computed.liars,
+    };
+    Ok(Phase::Ended(Outcome::Published(Box::new(published))))
+}

@@ -1,0 +1,332 @@
+//! Run: which epoch, which round, which attempt comes next, and when it is over.
+
+use std::collections::VecDeque;
+
+use veilsum_common::blob::BlobRef;
+use veilsum_common::limits::MAX_ATTEMPTS;
+use veilsum_common::time::{Span, Timestamp};
+use veilsum_secagg::{Certificate, Digest};
+
+use crate::machine::Machine;
+use crate::rejection::{Abort, Rejection};
+use crate::round::{Outcome, Published};
+use crate::terms::Terms;
+
+/// What happens in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An epoch's set-up is over.
+    EpochEnded {
+        /// Its number.
+        epoch: u64,
+        /// Whether it may be used.
+        outcome: Result<(), Abort>,
+    },
+    /// An attempt is over (CP8 when it published).
+    RoundEnded {
+        /// Its round.
+        round: u64,
+        /// Its attempt.
+        seq: u64,
+        /// Whether masked bytes may have been sent, so that a new attempt needs its abort certificate.
+        outcome: Outcome,
+    },
+    /// An operator cancelled the run.
+    Cancelled,
+}
+
+/// What a run asks of the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Open this epoch.
+    OpenEpoch {
+        /// Its number.
+        epoch: u64,
+    },
+    /// Open this attempt; holders and deadlines are added from who is online and what time it is.
+    OpenRound(Box<NextRound>),
+    /// The run is over.
+    Ended(State),
+}
+
+/// What an attempt is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextRound {
+    /// Epoch it runs in.
+    pub epoch: u64,
+    /// Round of the run, from 1.
+    pub round: u64,
+    /// Attempt within the epoch, from 1.
+    pub seq: u64,
+    /// Model to train on.
+    pub model: BlobRef,
+    /// Result of the last completed round.
+    pub prev_result: Digest,
+    /// Abort certificates of earlier attempts for this model in which masked bytes may have been sent.
+    pub abort_certificates: Vec<Certificate>,
+    /// Roster indices that may not hold shares again: their dealing failed.
+    pub excluded: Vec<u32>,
+}
+
+/// A completed round, as history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Epoch it ran in.
+    pub epoch: u64,
+    /// Its round.
+    pub round: u64,
+    /// The attempt that succeeded.
+    pub seq: u64,
+    /// When it was published.
+    pub at: Timestamp,
+    /// What it gave.
+    pub published: Published,
+}
+
+/// Whether a run goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Running,
+    /// All rounds are done.
+    Completed,
+    /// It cannot go on.
+    Failed(Abort),
+    /// An operator ended it.
+    Cancelled,
+}
+
+/// What the run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Epoch(u64),
+    Round(Box<NextRound>),
+    Ended(State),
+}
+
+/// The machine of one run.
+#[derive(Debug)]
+pub struct Run {
+    terms: Terms,
+    phase: Phase,
+    epoch: u64,
+    epoch_at: Timestamp,
+    epoch_attempts: u64,
+    model: BlobRef,
+    history: Vec<Record>,
+    aborted: Vec<Abort>,
+    abort_certificates: Vec<Certificate>,
+    excluded: Vec<u32>,
+    outputs: VecDeque<Output>,
+}
+
+impl Run {
+    /// Opens a run over `model`.
+    pub fn open(terms: Terms, model: BlobRef, at: Timestamp) -> Self {
+        let mut run = Self {
+            terms,
+            phase: Phase::Epoch(1),
+            epoch: 1,
+            epoch_at: at,
+            epoch_attempts: 0,
+            model,
+            history: Vec::new(),
+            aborted: Vec::new(),
+            abort_certificates: Vec::new(),
+            excluded: Vec::new(),
+            outputs: VecDeque::new(),
+        };
+        run.resume();
+        run
+    }
+
+    /// Its parameters and times.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether it goes on.
+    pub fn state(&self) -> State {
+        match &self.phase {
+            Phase::Ended(state) => state.clone(),
+            Phase::Epoch(_) | Phase::Round(_) => State::Running,
+        }
+    }
+
+    /// The current epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The attempt that is open or about to be opened.
+    pub fn current(&self) -> Option<&NextRound> {
+        match &self.phase {
+            Phase::Round(next) => Some(next),
+            Phase::Epoch(_) | Phase::Ended(_) => None,
+        }
+    }
+
+    /// The newest model.
+    pub fn model(&self) -> BlobRef {
+        self.model
+    }
+
+    /// Completed rounds, oldest first.
+    pub fn history(&self) -> &[Record] {
+        &self.history
+    }
+
+    /// Attempts of the current round that were aborted, oldest first.
+    pub fn aborted(&self) -> &[Abort] {
+        &self.aborted
+    }
+
+    fn next_round(&self, seq: u64) -> NextRound {
+        let last = self.history.last();
+        NextRound {
+            epoch: self.epoch,
+            round: last.map_or(1, |record| record.round + 1),
+            seq,
+            model: self.model,
+            prev_result: last.map_or(Digest::ZERO, |record| record.published.result.hash()),
+            abort_certificates: self.abort_certificates.clone(),
+            excluded: self.excluded.clone(),
+        }
+    }
+
+    /// The next attempt, in a new epoch when the current one has served its rounds or its time.
+    ///
+    /// A round that was tried stays in its epoch: the certificates that allow another try speak of that epoch.
+    fn go_on(&mut self, at: Timestamp) {
+        let config = self.terms.params.config();
+        let worn = self.epoch_attempts >= u64::from(config.epoch_rounds)
+            || at >= self.epoch_at + Span(config.epoch_seconds.saturating_mul(1000));
+        if worn && self.aborted.is_empty() {
+            self.epoch += 1;
+            self.epoch_at = at;
+            self.epoch_attempts = 0;
+            self.phase = Phase::Epoch(self.epoch);
+        } else {
+            self.epoch_attempts += 1;
+            self.phase = Phase::Round(Box::new(self.next_round(self.epoch_attempts)));
+        }
+        self.ask();
+    }
+
+    fn end(&mut self, state: State) {
+        self.phase = Phase::Ended(state);
+        self.ask();
+    }
+
+    fn ask(&mut self) {
+        self.outputs.push_back(match &self.phase {
+            Phase::Epoch(epoch) => Output::OpenEpoch { epoch: *epoch },
+            Phase::Round(next) => Output::OpenRound(next.clone()),
+            Phase::Ended(state) => Output::Ended(state.clone()),
+        });
+    }
+
+    fn publish(&mut self, at: Timestamp, round: u64, seq: u64, published: Published) {
+        self.model = published.model;
+        self.history.push(Record {
+            epoch: self.epoch,
+            round,
+            seq,
+            at,
+            published,
+        });
+        self.aborted.clear();
+        self.abort_certificates.clear();
+        self.excluded.clear();
+        if round >= self.terms.rounds {
+            self.end(State::Completed)
+        } else {
+            self.go_on(at)
+        }
+    }
+
+    fn retry(&mut self, at: Timestamp, reason: Abort, certificate: Option<Certificate>) {
+        if let Abort::BadDealing { dealers } = &reason {
+            self.excluded.extend(dealers);
+        }
+        self.abort_certificates.extend(certificate);
+        self.aborted.push(reason.clone());
+        let again = reason.retryable()
+            && u32::try_from(self.aborted.len()).is_ok_and(|tries| tries < MAX_ATTEMPTS);
+        if again {
+            self.go_on(at)
+        } else {
+            self.end(State::Failed(reason))
+        }
+    }
+}
+
+impl Machine for Run {
+    type Event = Event;
+    type Output = Output;
+
+    fn admit(&self, _at: Timestamp, event: &Event) -> Result<(), Rejection> {
+        let over = || Rejection::OutOfPhase {
+            what: "this",
+            phase: "over",
+        };
+        match (&self.phase, event) {
+            (Phase::Ended(State::Cancelled), Event::Cancelled) => Err(Rejection::Repeated),
+            (Phase::Ended(_), _) => Err(over()),
+            (_, Event::Cancelled) => Ok(()),
+            (Phase::Epoch(number), Event::EpochEnded { epoch, .. }) if number == epoch => Ok(()),
+            (Phase::Round(next), Event::RoundEnded { round, seq, .. })
+                if (next.round, next.seq) == (*round, *seq) =>
+            {
+                Ok(())
+            }
+            (_, Event::EpochEnded { .. } | Event::RoundEnded { .. }) => {
+                Err(Rejection::Elsewhere("epoch or round"))
+            }
+        }
+    }
+
+    fn handle(&mut self, at: Timestamp, event: Event) -> Result<(), Rejection> {
+        self.admit(at, &event)?;
+        match event {
+            Event::Cancelled => self.end(State::Cancelled),
+            Event::EpochEnded {
+                outcome: Ok(()), ..
+            } => self.go_on(at),
+            Event::EpochEnded {
+                outcome: Err(reason),
+                ..
+            } => self.end(State::Failed(reason)),
+            Event::RoundEnded {
+                round,
+                seq,
+                outcome,
+            } => match outcome {
+                Outcome::Published(published) => self.publish(at, round, seq, *published),
+                Outcome::Aborted {
+                    reason,
+                    certificate,
+                } => self.retry(at, reason, certificate),
+                Outcome::Lost(reason) => self.end(State::Failed(reason)),
+            },
+        }
+        Ok(())
+    }
+
+    fn due(&self, _at: Timestamp) -> Option<Event> {
+        None
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        None
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn resume(&mut self) {
+        self.outputs.clear();
+        self.ask();
+    }
+}
