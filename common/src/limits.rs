@@ -1,0 +1,98 @@
+//! Every maximum in the system, in one table, each with the reason for its value.
+//!
+//! A bound is checked once, where foreign data becomes a typed value; behind that border nothing is checked again.
+//! Limits that an operator may set live in the configuration files, not here.
+
+use veilsum_secagg::params;
+
+// --- studies and runs ---
+
+/// Longest `study.toml`, and longest `[config]` as JSON: fifty times a normal one, and every round hands it to every site.
+pub const MAX_STUDY_BYTES: usize = 64 * 1024;
+/// Longest encoded run: it travels in one message, with 64 KiB to spare for what surrounds it.
+pub const MAX_RUN_BYTES: usize = MAX_MESSAGE_BYTES - 64 * 1024;
+/// Longest name of a study: fits a table column and a file name.
+pub const MAX_STUDY_NAME: usize = 64;
+/// Longest path in a study: `PATH_MAX` of Linux.
+pub const MAX_PATH_BYTES: usize = 4096;
+/// Most rounds of a run: at one round a second a whole day, and every round costs a stream in the journal.
+pub const MAX_ROUNDS: u64 = 100_000;
+/// Tries of one round before the run ends: what fails three times in a row does not fail by chance.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// Fewest sites of a cohort: with two, each would read the other's update off the sum.
+pub const MIN_COHORT: u32 = 3;
+/// Fewest sites without a warning, and the default: at 3 or 4 a single colluding site leaves too few honest inputs.
+pub const DEFAULT_COHORT: u32 = 5;
+/// Most sites of a cohort: in the silo profile every site holds a share of every other, so cost grows with the square.
+pub const MAX_COHORT: u32 = params::MAX_SILO;
+/// Shortest timeout of a study: below it a loopback round with a trainer's start cannot finish.
+pub const MIN_TIMEOUT_MS: u64 = 100;
+/// Longest timeout of a study: the life of an epoch; a roster must not expire under a waiting round.
+pub const MAX_TIMEOUT_MS: u64 = EPOCH_SECONDS * 1000;
+/// Rounds an epoch may last: bounds what one compromised set of epoch keys could ever touch.
+pub const EPOCH_ROUNDS: u32 = 100;
+/// Seconds an epoch may last: one week.
+pub const EPOCH_SECONDS: u64 = 604_800;
+
+// --- models ---
+
+/// Longest header of a safetensors file; parsed only after this check.
+pub const MAX_MODEL_HEADER_BYTES: u64 = 8 * 1024 * 1024;
+/// Most tensors of a model: ten times the largest published state dictionaries.
+pub const MAX_TENSORS: usize = 65_536;
+/// Most elements of all tensors together: 2^34 values are 64 GiB of f32.
+pub const MAX_ELEMENTS: u64 = params::MAX_ELEMENTS;
+/// Longest name of a tensor in bytes: module paths stay far below.
+pub const MAX_TENSOR_NAME: usize = 512;
+/// Most dimensions of a tensor: frameworks stop at 8 or earlier in practice.
+pub const MAX_RANK: usize = 8;
+/// Most patterns in `aggregate` or `keep_global`: bounds the work of matching every tensor against each.
+pub const MAX_GLOBS: usize = 32;
+/// Longest pattern in bytes, for the same reason.
+pub const MAX_GLOB_BYTES: usize = 128;
+
+// --- numbers ---
+
+/// Elements of one chunk of a vector: 1 MiB packed at 32 bits; leaf of the upload's hash and counter of the mask stream.
+pub const CHUNK_ELEMS: u32 = 1 << 18;
+/// Fewest bits of a quantised value: of fewer, the sum of all can give single inputs away.
+pub const MIN_BITS: u8 = 4;
+/// Most bits of a quantised value: more than an f32 update carries.
+pub const MAX_BITS: u8 = 32;
+/// Bits of a quantised value by default: on measured studies no accuracy is lost against floating point.
+pub const DEFAULT_BITS: u8 = 16;
+/// Largest weight cap: every sum of weights stays exact in binary64 (2^40 × 128 sites < 2^53).
+pub const MAX_WEIGHT: u64 = 1 << 40;
+/// Largest sample count of one site, for the same reason.
+pub const MAX_EXAMPLES: u64 = 1 << 40;
+/// Smallest clipping bound: far below any update, far above where binary64 loses digits.
+pub const MIN_CLIP: f64 = 1e-9;
+/// Largest clipping bound: the mirror of the smallest.
+pub const MAX_CLIP: f64 = 1e9;
+/// Most metrics of a study: one metadata lane each.
+pub const MAX_METRICS: usize = 32;
+/// Longest name of a metric.
+pub const MAX_METRIC_NAME: usize = 64;
+/// Smallest bound of a metric's range: keeps at least three digits in 32 fractional bits.
+pub const MIN_METRIC_BOUND: f64 = 1e-6;
+/// Largest bound of a metric's range: keeps at least three digits beside the largest weight cap.
+pub const MAX_METRIC_BOUND: f64 = 1e12;
+
+// --- wire, journal, processes ---
+
+/// Bytes of payload in one message of a stream: the flow-control window then bounds memory.
+pub const PIECE_BYTES: usize = 256 * 1024;
+/// Longest message that is not a stream: the usual gRPC limit, set explicitly.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Longest journal entry; what may be longer is a blob that the entry names.
+pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
+/// Entries of one append: a batch of answers shares one fsync, and none waits long for it.
+pub const MAX_BATCH_ENTRIES: usize = 256;
+/// Longest hold of a poll: below the 60 s after which common proxies close an idle answer.
+pub const HOLD_MAX_MS: u64 = 55_000;
+/// Bytes of a trainer's stderr that a site keeps: the end of a traceback; it never leaves the site.
+pub const STDERR_TAIL: usize = 4096;
+/// Longest `result.json` of a trainer: thirty-two metrics fill less than a tenth of it.
+pub const MAX_RESULT_BYTES: usize = 64 * 1024;
+/// Longest name of a site: a DNS label, since it stands in certificates.
+pub const MAX_SITE_NAME: usize = 63;

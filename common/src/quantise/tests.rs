@@ -1,0 +1,238 @@
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A fixed stand-in for the keystream: splitmix64 of (chunk, position).
+fn noise(chunk: u64, bytes: &mut [u8]) {
+    for (k, word) in (0_u64..).zip(bytes.chunks_exact_mut(4)) {
+        let mut z = (chunk << 32 | k)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..4]);
+    }
+}
+
+fn constant(word: u32) -> impl Fn(u64, &mut [u8]) {
+    move |_, bytes| {
+        bytes
+            .chunks_exact_mut(4)
+            .for_each(|w| w.copy_from_slice(&word.to_le_bytes()))
+    }
+}
+
+fn element(clamp: f64, weight_max: u64, bits: u8) -> Quantiser {
+    Quantiser::new(clamp, None, weight_max, bits).unwrap()
+}
+
+#[test]
+fn a_value_on_the_grid_is_exact_whatever_the_noise() {
+    let q = element(1.0, 1, 16);
+    let grid: Vec<f32> = [0.0, 1.0, -1.0].to_vec();
+    for word in [0, 1, u32::MAX] {
+        let lanes = q.quantise(&grid, 1, &constant(word)).unwrap().lanes;
+        assert_eq!(lanes, [0, 32_767, -32_767]);
+    }
+}
+
+#[test]
+fn noise_decides_between_the_two_neighbours() {
+    // a = 7, W = 1, Qmax = 7: one quantum is 1.0
+    let q = element(7.0, 1, 4);
+    let down = q
+        .quantise(&[2.25, -2.25], 1, &constant(u32::MAX))
+        .unwrap()
+        .lanes;
+    let up = q.quantise(&[2.25, -2.25], 1, &constant(0)).unwrap().lanes;
+    assert_eq!((down, up), (vec![2, -3], vec![3, -2]));
+    // u < fraction, strictly: u = 1/4 exactly does not round 2.25 up
+    assert_eq!(
+        q.quantise(&[2.25], 1, &constant(1 << 30)).unwrap().lanes,
+        [2]
+    );
+    assert_eq!(
+        q.quantise(&[2.25], 1, &constant((1 << 30) - 1))
+            .unwrap()
+            .lanes,
+        [3]
+    );
+}
+
+#[test]
+fn an_l2_clip_scales_the_whole_vector() {
+    let q = Quantiser::new(1.0, Some(1.0), 1, 16).unwrap();
+    let clipped = q.quantise(&[3.0, 4.0], 1, &constant(u32::MAX)).unwrap();
+    assert_eq!(
+        (clipped.norm, clipped.factor, clipped.clipped),
+        (5.0, 0.2, 0)
+    );
+    assert!((clipped.lanes[0] - 19_660).abs() <= 1 && (clipped.lanes[1] - 26_213).abs() <= 1);
+    let small = q.quantise(&[0.3, 0.4], 1, &noise).unwrap();
+    assert_eq!(small.factor, 1.0);
+}
+
+#[test]
+fn the_clamp_counts_what_it_changed() {
+    let q = element(0.5, 1, 8);
+    let result = q.quantise(&[0.5, -0.5, 0.6, -7.0, 0.0], 1, &noise).unwrap();
+    assert_eq!(result.clipped, 2);
+    assert_eq!(result.lanes, [127, -127, 127, -127, 0]);
+}
+
+#[test]
+fn weights_share_the_bits_with_the_values() {
+    let q = element(1.0, 1000, 16);
+    let lanes = q.quantise(&[1.0], 500, &constant(u32::MAX)).unwrap().lanes;
+    assert_eq!(lanes, [16_383]);
+    assert!((q.decode(32_767, 1000) - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn a_bad_update_is_named_by_index_and_value() {
+    let q = element(1.0, 10, 16);
+    let error = q.quantise(&[0.0, f32::INFINITY], 1, &noise).unwrap_err();
+    assert_eq!(
+        error,
+        QuantiseError::NotFinite {
+            index: 1,
+            value: f32::INFINITY
+        }
+    );
+    let error = q.quantise(&[f32::NAN], 1, &noise).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("element 0 of the update is NaN"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_weight_of_zero_or_above_the_cap_is_an_error_with_a_remedy() {
+    let q = element(1.0, 10, 16);
+    let none = q.quantise(&[0.0], 0, &noise).unwrap_err();
+    assert!(none.to_string().contains("exits 75"), "{none}");
+    let heavy = q.quantise(&[0.0], 11, &noise).unwrap_err();
+    assert_eq!(
+        heavy,
+        QuantiseError::WeightAboveCap {
+            weight: 11,
+            limit: 10
+        }
+    );
+    assert!(heavy.to_string().contains("secagg.weight.max"), "{heavy}");
+    assert!(q.quantise(&[0.0], 10, &noise).is_ok());
+}
+
+#[test]
+fn settings_out_of_bounds_are_refused_by_name() {
+    for (result, name) in [
+        (Quantiser::new(0.0, None, 1, 16), "clamp"),
+        (Quantiser::new(f64::NAN, None, 1, 16), "clamp"),
+        (Quantiser::new(f64::INFINITY, None, 1, 16), "clamp"),
+        (Quantiser::new(1.0, Some(-1.0), 1, 16), "l2_clip"),
+        (Quantiser::new(1.0, Some(f64::NAN), 1, 16), "l2_clip"),
+        (Quantiser::new(1.0, None, 0, 16), "weight_max"),
+        (Quantiser::new(1.0, None, MAX_WEIGHT + 1, 16), "weight_max"),
+        (Quantiser::new(1.0, None, 1, 3), "bits"),
+        (Quantiser::new(1.0, None, 1, 33), "bits"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(
+            matches!(error, QuantiseError::Setting { setting, .. } if setting == name),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn noise_is_asked_for_by_chunk_and_only_for_what_is_there() {
+    let asked = RefCell::new(Vec::new());
+    let chunk = CHUNK_ELEMS as usize;
+    let update = vec![0.1; 2 * chunk + 3];
+    let q = element(1.0, 1, 16);
+    q.quantise(&update, 1, &|c, bytes: &mut [u8]| {
+        asked.borrow_mut().push((c, bytes.len()))
+    })
+    .unwrap();
+    assert_eq!(*asked.borrow(), [(0, 4 * chunk), (1, 4 * chunk), (2, 12)]);
+    assert!(q.quantise(&[], 1, &noise).unwrap().lanes.is_empty());
+}
+
+#[test]
+fn the_ring_has_the_bits_of_the_protocols_table() {
+    let sizes = [3, 10, 32, 100, 1000, 10_000, 50_000];
+    for (bits, expected) in [
+        (8, [10, 12, 13, 15, 18, 22, 24]),
+        (16, [18, 20, 21, 23, 26, 30, 32]),
+        (24, [26, 28, 29, 31, 34, 38, 40]),
+    ] {
+        assert_eq!(sizes.map(|n| ring_bits(bits, n)), expected);
+    }
+}
+
+#[test]
+fn extreme_inputs_of_every_site_do_not_wrap() {
+    for bits in MIN_BITS..=MAX_BITS {
+        for n in 2..=128 {
+            let sum = i64::from(n) * element(1.0, 1, bits).q_max();
+            assert!(sum < 1 << (ring_bits(bits, n) - 1), "bits {bits}, n {n}");
+        }
+    }
+}
+
+#[test]
+fn rounding_is_unbiased() {
+    let q = element(1.0, 1, 8);
+    let x = 0.123_456_f32;
+    let count = 200_000;
+    let lanes = q.quantise(&vec![x; count], 1, &noise).unwrap().lanes;
+    let mean = lanes.iter().sum::<i64>() as f64 / count as f64;
+    // standard deviation of one ≤ 1/2, of the mean ≤ 0.0012: five of them
+    assert!((mean - f64::from(x) * 127.0).abs() < 0.006, "{mean}");
+}
+
+proptest! {
+    #[test]
+    fn a_lane_stays_in_range_and_within_one_quantum(
+        values in prop::collection::vec(-3.0_f32..3.0, 1..200),
+        clamp in 0.01_f64..4.0,
+        weight_max in 1_u64..=MAX_WEIGHT,
+        part in 0.0_f64..1.0,
+        bits in MIN_BITS..=MAX_BITS,
+    ) {
+        #[allow(clippy::cast_possible_truncation)]
+        let weight = ((weight_max as f64 * part) as u64).clamp(1, weight_max);
+        let q = element(clamp, weight_max, bits);
+        let result = q.quantise(&values, weight, &noise).unwrap();
+        prop_assert_eq!(&result, &q.quantise(&values, weight, &noise).unwrap());
+        for (value, lane) in values.iter().zip(&result.lanes) {
+            prop_assert!(lane.abs() <= q.q_max());
+            let exact = f64::from(*value).clamp(-clamp, clamp) * weight as f64 * q.scale;
+            prop_assert!((*lane as f64 - exact).abs() < 1.0 + 1e-6, "{} for {}", lane, exact);
+        }
+    }
+
+    #[test]
+    fn the_decoded_mean_is_the_weighted_mean_within_a_quantum_a_site(
+        sites in prop::collection::vec((-1.0_f32..1.0, 1_u64..=500), 3..20),
+    ) {
+        let q = element(1.0, 500, 16);
+        let lanes = sites.iter().map(|(x, w)| q.quantise(&[*x], *w, &noise).unwrap().lanes[0]);
+        let sum: i64 = lanes.sum();
+        let weight_sum: u64 = sites.iter().map(|(_, w)| w).sum();
+        let exact = sites.iter().map(|(x, w)| f64::from(*x) * *w as f64).sum::<f64>() / weight_sum as f64;
+        let bound = sites.len() as f64 / (q.scale * weight_sum as f64) + 1e-12;
+        prop_assert!((q.decode(sum, weight_sum) - exact).abs() <= bound);
+    }
+
+    #[test]
+    fn no_finite_update_is_refused(values in prop::collection::vec(any::<f32>().prop_filter("finite", |v| v.is_finite()), 0..50)) {
+        for q in [element(1e9, MAX_WEIGHT, 32), Quantiser::new(1e-9, Some(1e-9), 1, 4).unwrap()] {
+            prop_assert!(q.quantise(&values, 1, &noise).is_ok());
+        }
+    }
+}
