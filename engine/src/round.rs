@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::SiteName;
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::coordinator::Commits;
@@ -175,8 +176,12 @@ pub struct Published {
     pub certificate: Certificate,
     /// The next model.
     pub model: BlobRef,
+    /// When the attempt was opened.
+    pub opened_at: Timestamp,
     /// Members of the cohort.
     pub cohort: u32,
+    /// Members of the cohort that are not in the sum.
+    pub dropped: Vec<SiteName>,
     /// Holders that lied and were filtered out.
     pub liars: BTreeSet<u32>,
 }
@@ -209,6 +214,7 @@ enum Phase {
 pub struct Round {
     terms: Terms,
     attempt: Arc<Attempt>,
+    sites: Vec<SiteName>,
     opening: Opening,
     opened_at: Timestamp,
     phase: Phase,
@@ -227,11 +233,18 @@ pub struct Round {
 }
 
 impl Round {
-    /// Opens the attempt (CP1).
-    pub fn open(terms: Terms, attempt: Arc<Attempt>, opening: Opening, at: Timestamp) -> Self {
+    /// Opens the attempt (CP1); `sites` are the names of the roster's members, in its order.
+    pub fn open(
+        terms: Terms,
+        attempt: Arc<Attempt>,
+        sites: Vec<SiteName>,
+        opening: Opening,
+        at: Timestamp,
+    ) -> Self {
         Self {
             terms,
             attempt,
+            sites,
             opening,
             opened_at: at,
             phase: Phase::Committing,
@@ -263,6 +276,11 @@ impl Round {
     /// Abort certificates of earlier attempts for the same model.
     pub fn abort_certificates(&self) -> &[Certificate] {
         &self.opening.abort_certificates
+    }
+
+    /// Name of roster member `index`.
+    pub fn site(&self, index: u32) -> Option<&SiteName> {
+        self.sites.get(index as usize)
     }
 
     /// When it was opened.

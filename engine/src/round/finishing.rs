@@ -27,15 +27,20 @@ pub(super) fn close(round: &mut Round, computed: Computed) -> Result<Phase, Abor
         metadata: computed.metadata,
         next_model_hash: computed.next_model.digest,
     };
-    let cohort = round
-        .cohort
-        .as_ref()
-        .map_or(0, |cohort| cohort.members.count());
+    let cohort = round.cohort.as_ref().ok_or_else(diverged)?;
+    let lost = cohort
+        .members
+        .iter()
+        .filter(|index| !proposal.survivors.contains(*index));
     let published = Published {
         result,
         certificate,
         model: computed.next_model,
-        cohort,
+        opened_at: round.opened_at,
+        cohort: cohort.members.count(),
+        dropped: lost
+            .filter_map(|index| round.site(index).cloned())
+            .collect(),
         liars: computed.liars,
     };
     Ok(Phase::Ended(Outcome::Published(Box::new(published))))
