@@ -21,7 +21,7 @@ const MAX_NAME_BYTES: usize = 255;
 const MAX_BINDING_SIG_BYTES: usize = 1024;
 /// Most certificates of a chain: leaf and three authorities.
 const MAX_CHAIN: usize = 4;
-/// Longest certificate: a roster of 128 chains then stays below 4 MiB per page of the journal's blobs.
+/// Longest certificate: a whole chain then fits one journal entry of 64 KiB, with room for what surrounds it.
 const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
 /// Most signatures of a certificate: every member or holder of the largest roster.
 const MAX_SIGNATURES: usize = MAX_SILO as usize;

@@ -9,6 +9,7 @@ use veilsum_secagg::message::{
 use veilsum_secagg::{Bitmap, Certificate, Digest};
 
 use super::Signed;
+use super::round::Finished;
 
 /// Members of the roster that the samples are about.
 pub const ROSTER: u32 = 11;
@@ -216,7 +217,7 @@ pub fn abort_attestation() -> AbortAttestation {
     }
 }
 
-pub fn result() -> (Signed<RoundResult>, Certificate) {
+pub fn finished() -> Finished {
     let value = RoundResult {
         ctx: d(1),
         digest: d(2),
@@ -225,11 +226,15 @@ pub fn result() -> (Signed<RoundResult>, Certificate) {
         metadata: vec![5; 16],
         next_model_hash: d(6),
     };
-    (
-        Signed {
-            value,
-            signature: sig(7),
-        },
-        certificate(),
-    )
+    let result = Signed {
+        value,
+        signature: sig(7),
+    };
+    Finished {
+        round: 8,
+        epoch: 9,
+        seq: 10,
+        result,
+        certificate: certificate(),
+    }
 }

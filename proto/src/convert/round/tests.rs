@@ -3,6 +3,12 @@ use std::fmt::Debug;
 use prost::Message;
 use veilsum_secagg::BitmapError;
 
+use veilsum_engine::round::Decline;
+use veilsum_secagg::Certificate;
+use veilsum_secagg::message::{
+    AbortAttestation, Commit, Receipt, ShareItem, SurvivorItem, UploadHeader, UploadTrailer,
+};
+
 use super::*;
 use crate::convert::samples::{self, ROSTER};
 
@@ -55,7 +61,7 @@ fn what_is_written_is_read_back() {
     returns::<_, pb::SurvivorCert>(&samples::certificate());
     returns::<_, pb::AbortAttestation>(&samples::abort_attestation());
     returns::<_, pb::AbortCert>(&samples::certificate());
-    returns::<_, pb::RoundResult>(&samples::result());
+    returns::<_, pb::RoundResult>(&samples::finished());
     let header = sent(pb::UploadHeader::from(samples::upload_header()));
     assert_eq!(
         UploadHeader::try_from(&header),
@@ -156,7 +162,7 @@ fn an_empty_message_of_any_kind_is_refused() {
     assert!(AbortAttestation::try_from(pb::AbortAttestation::default()).is_err());
     assert!(Certificate::try_from(pb::SurvivorCert::default()).is_err());
     assert!(Certificate::try_from(pb::AbortCert::default()).is_err());
-    assert!(<(Signed<RoundResult>, Certificate)>::try_from(pb::RoundResult::default()).is_err());
+    assert!(Finished::try_from(pb::RoundResult::default()).is_err());
     assert!(pb::Announcement::default().over(ROSTER).is_err());
     assert!(pb::CohortReady::default().over(ROSTER).is_err());
     assert!(pb::SurvivorProposal::default().over(ROSTER).is_err());
@@ -242,4 +248,23 @@ fn no_holder_releases_more_scalars_than_there_are_members() {
         unit: "entries",
     };
     assert_eq!(error(message.over(ROSTER)), ("scalars", problem));
+}
+
+#[test]
+fn a_declines_class_is_one_of_those_there_are() {
+    for decline in [
+        Decline::Policy,
+        Decline::NotNow,
+        Decline::TrainerFailed,
+        Decline::UpdateRefused,
+    ] {
+        assert_eq!(
+            Decline::try_from(pb::DeclineReason::from(decline)),
+            Ok(decline)
+        );
+    }
+    assert_eq!(
+        error(Decline::try_from(pb::DeclineReason::Unspecified)),
+        ("reason", Problem::Missing)
+    );
 }
