@@ -1,0 +1,330 @@
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use rustls::{
+    ClientConfig, SignatureScheme, client::ResolvesClientCert, pki_types::ServerName,
+    sign::CertifiedKey,
+};
+use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinHandle};
+use tokio_rustls::{TlsConnector, client};
+use tonic::{
+    codegen::http::Uri,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use veilsum_daemon::{
+    refusal::Reason,
+    shutdown::Shutdown,
+    tls::{self, Credentials, Trust},
+};
+
+use super::*;
+
+#[tokio::test]
+async fn a_client_with_a_certificate_is_served_and_known_by_it() {
+    let mut served = served(Limits::default()).await;
+    let credentials = served.authority.issue(ExtendedKeyUsagePurpose::ClientAuth);
+    let config = tls::client(&credentials, &served.authority.trust()).unwrap();
+    assert_eq!(served.call(config).await.unwrap(), ServingStatus::Serving);
+    let seen = served
+        .begun
+        .recv()
+        .await
+        .unwrap()
+        .expect("the request carries the certificate");
+    assert_eq!(seen.der(), credentials.leaf());
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let served = served(Limits::default()).await;
+    let mut config = ClientConfig::clone(&served.authority.client());
+    config.client_auth_cert_resolver = Arc::new(NoCertificate);
+    assert_eq!(
+        served.refusal(Arc::new(config)).await,
+        Refusal::OfOurs(Reason::Missing)
+    );
+}
+
+#[tokio::test]
+async fn a_client_of_a_foreign_authority_is_refused() {
+    let served = served(Limits::default()).await;
+    let foreign = Authority::new("foreign").issue(ExtendedKeyUsagePurpose::ClientAuth);
+    let config = tls::client(&foreign, &served.authority.trust()).unwrap();
+    assert_eq!(
+        served.refusal(config).await,
+        Refusal::OfOurs(Reason::UnknownAuthority)
+    );
+}
+
+#[tokio::test]
+async fn a_client_with_a_servers_certificate_is_refused() {
+    let served = served(Limits::default()).await;
+    let server = served.authority.issue(ExtendedKeyUsagePurpose::ServerAuth);
+    let config = tls::client(&server, &served.authority.trust()).unwrap();
+    assert_eq!(
+        served.refusal(config).await,
+        Refusal::OfOurs(Reason::WrongUse)
+    );
+}
+
+#[tokio::test]
+async fn a_new_configuration_counts_from_the_next_handshake_on() {
+    let served = served(Limits::default()).await;
+    let before = connect(served.address, served.authority.client());
+    check(before.clone()).await.unwrap();
+    let successor = Authority::new("successor");
+    served.tls.send_replace(successor.server());
+    served.call(successor.client()).await.unwrap();
+    served.call(served.authority.client()).await.unwrap_err();
+    check(before).await.unwrap();
+}
+
+#[tokio::test]
+async fn stopping_ends_the_calls_in_flight_and_takes_no_others() {
+    let limits = Limits {
+        drain_timeout: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let mut served = served(limits).await;
+    served.gate.send_replace(Gate::Closed);
+    let channel = connect(served.address, served.authority.client());
+    let in_flight = tokio::spawn(check(channel.clone()));
+    served.begun.recv().await.unwrap();
+    served.shutdown.trigger();
+    let late = connect(served.address, served.authority.client());
+    while TcpStream::connect(served.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    check(late).await.unwrap_err();
+    assert!(!served.serving.is_finished());
+    served.gate.send_replace(Gate::Open);
+    assert_eq!(in_flight.await.unwrap().unwrap(), ServingStatus::Serving);
+    // Without GOAWAY the client would keep its connection, and the drain would wait for it.
+    let drained = time::timeout(Duration::from_secs(20), served.serving).await;
+    drained
+        .expect("the connection ends with its last call")
+        .unwrap();
+    assert!(served.begun.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_end_is_cut_off() {
+    let limits = Limits {
+        drain_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let mut served = served(limits).await;
+    served.gate.send_replace(Gate::Closed);
+    let endless = tokio::spawn(check(connect(served.address, served.authority.client())));
+    served.begun.recv().await.unwrap();
+    served.shutdown.trigger();
+    served.serving.await.unwrap();
+    endless.await.unwrap().unwrap_err();
+    // The handler is gone as well, and with it its end of the channel.
+    assert!(served.begun.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_handshake() {
+    let served = served(Limits::default()).await;
+    let mut silent = TcpStream::connect(served.address).await.unwrap();
+    served.call(served.authority.client()).await.unwrap();
+    served.shutdown.trigger();
+    served.serving.await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_stalled_handshake_is_cut_off_and_gives_up_its_turn() {
+    let limits = Limits {
+        handshakes: 1,
+        handshake_timeout: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let served = served(limits).await;
+    let mut silent = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    served.call(served.authority.client()).await.unwrap();
+}
+
+#[tokio::test]
+async fn nobody_comes_in_without_a_turn_to_shake_hands() {
+    let limits = Limits {
+        handshakes: 0,
+        handshake_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let served = served(limits).await;
+    served.call(served.authority.client()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed() {
+    let served = served(Limits {
+        connections: 1,
+        ..Limits::default()
+    })
+    .await;
+    let first = connect(served.address, served.authority.client());
+    check(first.clone()).await.unwrap();
+    let mut second = TcpStream::connect(served.address).await.unwrap();
+    assert_eq!(second.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    check(first).await.unwrap();
+}
+
+#[test]
+fn only_an_accept_that_failed_for_one_connection_is_repeated_at_once() {
+    assert!(concerns_one_connection(
+        &io::ErrorKind::ConnectionAborted.into()
+    ));
+    let too_many_open_files = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+    assert!(!concerns_one_connection(&too_many_open_files));
+}
+
+/// A listener with a health service behind a gate.
+struct Served {
+    authority: Authority,
+    address: SocketAddr,
+    tls: watch::Sender<Arc<ServerConfig>>,
+    shutdown: Shutdown,
+    serving: JoinHandle<()>,
+    /// The certificate of each call that has reached its handler. Ends when no handler is left.
+    begun: mpsc::UnboundedReceiver<Option<PeerCertificate>>,
+    gate: watch::Sender<Gate>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Gate {
+    Open,
+    Closed,
+}
+
+async fn served(limits: Limits) -> Served {
+    let authority = Authority::new("authority");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tls, configurations) = watch::channel(authority.server());
+    let shutdown = Shutdown::new();
+    let (gate, mut passing) = watch::channel(Gate::Open);
+    let (begin, begun) = mpsc::unbounded_channel();
+    let (_, health) = tonic_health::server::health_reporter();
+    passing.mark_unchanged();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (health, begin, mut passing) = (health.clone(), begin.clone(), passing.clone());
+        async move {
+            begin
+                .send(request.extensions().get::<PeerCertificate>().cloned())
+                .unwrap();
+            passing.wait_for(|gate| *gate == Gate::Open).await.unwrap();
+            health.oneshot(request).await
+        }
+    });
+    let stop = shutdown.clone();
+    let serving = tokio::spawn(async move {
+        serve(listener, configurations, service, limits, stop.triggered()).await;
+    });
+    Served {
+        authority,
+        address,
+        tls,
+        shutdown,
+        serving,
+        begun,
+        gate,
+    }
+}
+
+impl Served {
+    /// Calls over a new connection.
+    async fn call(&self, config: Arc<ClientConfig>) -> Result<ServingStatus, tonic::Status> {
+        check(connect(self.address, config)).await
+    }
+
+    /// Why a client is sent away. In TLS 1.3 it learns that with the first read, and HTTP/2 would make a mere text of it.
+    async fn refusal(&self, config: Arc<ClientConfig>) -> Refusal {
+        let mut stream = dial(self.address, config).await.unwrap();
+        let error = stream.read(&mut [0; 1]).await.unwrap_err();
+        Refusal::find(&error).unwrap()
+    }
+}
+
+async fn dial(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(config).connect(name, stream).await
+}
+
+fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> Channel {
+    let connector = tower::service_fn(move |_: Uri| {
+        let stream = dial(address, config.clone());
+        async { stream.await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector)
+}
+
+async fn check(channel: Channel) -> Result<ServingStatus, tonic::Status> {
+    let answer = HealthClient::new(channel)
+        .check(HealthCheckRequest::default())
+        .await?;
+    Ok(answer.into_inner().status())
+}
+
+/// A certificate authority.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::from_pem(self.0.pem().as_bytes()).unwrap()
+    }
+
+    fn issue(&self, usage: ExtendedKeyUsagePurpose) -> Credentials {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.extended_key_usages = vec![usage];
+        let leaf = params.signed_by(&key, &self.0).unwrap();
+        Credentials::from_pem(leaf.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+    }
+
+    fn server(&self) -> Arc<ServerConfig> {
+        tls::server(
+            &self.issue(ExtendedKeyUsagePurpose::ServerAuth),
+            &self.trust(),
+        )
+        .unwrap()
+    }
+
+    fn client(&self) -> Arc<ClientConfig> {
+        tls::client(
+            &self.issue(ExtendedKeyUsagePurpose::ClientAuth),
+            &self.trust(),
+        )
+        .unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
