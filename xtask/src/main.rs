@@ -1,7 +1,8 @@
 //! `cargo xtask …`: reads the command line and calls the library.
 
-use anyhow::{Result, bail};
-use xtask::{codegen, licences, root, sizes, steps};
+use std::process::ExitCode;
+
+use xtask::{Error, codegen, licences, root, sizes, steps};
 
 const USAGE: &str = "\
 cargo xtask ci                  everything below, in the order of continuous integration
@@ -11,22 +12,42 @@ cargo xtask licences            licences, sources and bans of deny.toml
 cargo xtask codegen [--check]   Rust code from the .proto files; with --check: is the committed code in step?
 cargo xtask sizes               lengths of files and functions, for review";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let root = root();
-    match words.as_slice() {
-        ["ci"] => steps::ci(&root)?,
-        ["test"] => steps::test(&root)?,
-        ["fmt"] => steps::fmt(&root)?,
-        ["lint"] => steps::lint(&root)?,
-        ["doc"] => steps::doc(&root)?,
-        ["licences"] => licences::check(&root)?,
-        ["codegen"] => println!("wrote {}", codegen::write(&root)?.display()),
-        ["codegen", "--check"] => codegen::check(&root)?,
-        ["sizes"] => print!("{}", sizes::report(&root)?),
-        [] | ["help" | "--help" | "-h"] => println!("{USAGE}"),
-        other => bail!("no such task: {}\n\n{USAGE}", other.join(" ")),
+    match run(&words) {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+        None => {
+            eprintln!("xtask: no such task: {}\n\n{USAGE}", words.join(" "));
+            ExitCode::from(USAGE_EXIT)
+        }
     }
-    Ok(())
 }
+
+/// None if there is no such task.
+fn run(words: &[&str]) -> Option<Result<(), Error>> {
+    let root = root();
+    Some(match words {
+        ["ci"] => steps::ci(&root),
+        ["test"] => steps::test(&root),
+        ["fmt"] => steps::fmt(&root),
+        ["lint"] => steps::lint(&root),
+        ["doc"] => steps::doc(&root),
+        ["licences"] => licences::check(&root),
+        ["codegen"] => codegen::write(&root).map(|path| println!("wrote {}", path.display())),
+        ["codegen", "--check"] => codegen::check(&root),
+        ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => return None,
+    })
+}
+
+/// What command lines that make no sense end with, as the programs of this project do.
+const USAGE_EXIT: u8 = 2;
