@@ -1,1 +1,5 @@
 //! coordinator
+
+pub mod ca;
+pub mod serve;
+pub mod store;

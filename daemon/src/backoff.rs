@@ -6,8 +6,8 @@ use veilsum_common::time::Span;
 
 /// A growing series of waits for one thing that keeps failing.
 ///
-/// The wait before retry `k` (from 0) is uniform in `[0, min(cap, base · 2^k)]`. Full jitter spreads out the sites that lost the same coordinator at the
-/// same moment.
+/// The wait before retry `k` (from 0) is uniform in `[0, min(cap, base · 2^k)]`. Full jitter spreads out the sites that
+/// lost the same coordinator at the same moment.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     base: Span,

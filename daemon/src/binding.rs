@@ -1,7 +1,8 @@
 //! The identity binding: an organisation's TLS key signs which protocol key is its own.
 //!
-//! One signature scheme per kind of key, named by its TLS 1.3 number. The message is made elsewhere, from canonical bytes; who may sign (chain, use,
-//! validity, revocation) is judged before. This module signs and verifies, and checks that scheme and key fit.
+//! One signature scheme per kind of key, named by its TLS 1.3 number. The message is made elsewhere, from canonical
+//! bytes; who may sign (chain, use, validity, revocation) is judged before. This module signs and verifies, and checks
+//! that scheme and key fit.
 //!
 //! Source: protocol, section 4.
 
@@ -61,7 +62,8 @@ pub enum BindingError {
     SigningFailed,
 }
 
-/// Signs `message` with the private key of `key_pem` by the one scheme of its kind. Returns the scheme's TLS number and the signature.
+/// Signs `message` with the private key of `key_pem` by the one scheme of its kind. Returns the scheme's TLS number and
+/// the signature.
 ///
 /// # Errors
 /// [`BindingError::NoKey`], [`BindingError::UnsupportedKey`], [`BindingError::SigningFailed`].
@@ -111,7 +113,8 @@ pub fn verify(
     .map_err(|_| BindingError::WrongSignature)
 }
 
-/// Checks that a public key (SubjectPublicKeyInfo, DER) is of a kind that can make a binding. An authority asks before it certifies one.
+/// Checks that a public key (SubjectPublicKeyInfo, DER) is of a kind that can make a binding. An authority asks before
+/// it certifies one.
 ///
 /// # Errors
 /// [`BindingError::Malformed`], [`BindingError::UnsupportedKey`], [`BindingError::RsaTooShort`].

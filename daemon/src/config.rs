@@ -1,14 +1,16 @@
 //! A TOML file and the environment → one raw struct. Every error says where the bad value came from.
 //!
-//! The order is file, then environment, then flags (which are the caller's). The raw struct (serde, `deny_unknown_fields`) is what was typed; each process
-//! turns it into its own checked struct, and asks [`Loaded::origin`] where a value it refuses was written. No default is filled in here, and nothing is
-//! searched for: the caller names the file.
+//! The order is file, then environment, then flags (which are the caller's). The raw struct (serde,
+//! `deny_unknown_fields`) is what was typed; each process turns it into its own checked struct, and asks
+//! [`Loaded::origin`] where a value it refuses was written. No default is filled in here, and nothing is searched for:
+//! the caller names the file.
 //!
 //! # Environment
 //!
-//! `VEILSUM_<SECTION>__<KEY>` overrides `key` in `[section]`; deeper tables take more double underscores, and `VEILSUM__<KEY>` overrides a key outside any
-//! section. A variable without a double underscore is not about configuration. The value is read as TOML (`30`, `true`, `["a", "b"]`) and, if it is none,
-//! as the text itself (`10m`, `127.0.0.1:8443`); a text that looks like a number is quoted (`"42"`).
+//! `VEILSUM_<SECTION>__<KEY>` overrides `key` in `[section]`; deeper tables take more double underscores, and
+//! `VEILSUM__<KEY>` overrides a key outside any section. A variable without a double underscore is not about
+//! configuration. The value is read as TOML (`30`, `true`, `["a", "b"]`) and, if it is none, as the text itself (`10m`,
+//! `127.0.0.1:8443`); a text that looks like a number is quoted (`"42"`).
 
 mod error;
 mod origin;
@@ -57,7 +59,8 @@ impl<T> Loaded<T> {
 /// A process passes [`std::env::vars_os`] and [`ENV_PREFIX`]; a test passes what it likes.
 ///
 /// # Errors
-/// [`ConfigError`]: the file cannot be read or parsed, a key is unknown or missing, a value has the wrong type, a variable names no place.
+/// [`ConfigError`]: the file cannot be read or parsed, a key is unknown or missing, a value has the wrong type, a
+/// variable names no place.
 pub fn load<T: DeserializeOwned>(
     path: &Path,
     env_prefix: &str,

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 /// Fills `buffer` with randomness that is fit for keys.
 ///
 /// # Panics
-/// When the operating system has no randomness to give. Without it no secret can be made, so the process must not go on.
+/// When the operating system has no randomness to give. Without it no secret can be made, so the process must not go
+/// on.
 pub fn fill(buffer: &mut [u8]) {
     getrandom::fill(buffer).expect("the operating system provides randomness");
 }
@@ -21,3 +22,6 @@ pub fn bytes<const N: usize>() -> Zeroizing<[u8; N]> {
     fill(bytes.as_mut_slice());
     bytes
 }
+
+#[cfg(test)]
+mod tests;

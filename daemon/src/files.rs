@@ -1,7 +1,8 @@
 //! Files that survive a crash, and secrets that only their owner can read.
 //!
-//! A write goes to a temporary file beside the target, is forced to disk, renamed over the target (or linked, when the target must not exist yet), and the
-//! directory is forced to disk: after a crash there is the old content or the new one, never a part. What the bytes mean is the caller's business.
+//! A write goes to a temporary file beside the target, is forced to disk, renamed over the target (or linked, when the
+//! target must not exist yet), and the directory is forced to disk: after a crash there is the old content or the new
+//! one, never a part. What the bytes mean is the caller's business.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -86,7 +87,8 @@ impl std::fmt::Display for Act {
 /// Writes a secret with mode 0600, replacing what was there.
 ///
 /// # Errors
-/// [`FileError::Io`], [`FileError::NoName`]. The old content is then still in place.
+/// [`FileError::Io`], [`FileError::NoName`]. The old content is then still in place, unless the directory alone could
+/// not be forced to disk.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write(path, bytes, SECRET_MODE, Existing::Replace)
 }
@@ -175,7 +177,8 @@ fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(),
         })
         .and_then(|()| File::open(directory_of(path))?.sync_all());
     outcome.map_err(|source| {
-        // The outcome is already an error; a temporary file that cannot be removed either is left to the person who reads it.
+        // The outcome is already an error; a temporary file that cannot be removed either is left to the person who
+        // reads it.
         let _ = fs::remove_file(&temporary);
         match source.kind() {
             io::ErrorKind::AlreadyExists => FileError::Exists { path: path.into() },

@@ -1,7 +1,7 @@
 //! Who a peer is: read from the one URI name of its verified certificate, and from nowhere else.
 //!
-//! `spiffe://<trust-domain>/veilsum/<federation>/<role>/<name>`, all lower-case, exactly one. TLS has verified chain, use, validity and revocation before;
-//! what a role may do is decided per call elsewhere.
+//! `spiffe://<trust-domain>/veilsum/<federation>/<role>/<name>`, all lower-case, exactly one. TLS has verified chain,
+//! use, validity and revocation before; what a role may do is decided per call elsewhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -195,10 +195,12 @@ impl PeerIdentity {
     /// Reads the identity from a certificate in DER that TLS has verified.
     ///
     /// # Errors
-    /// [`IdentityError`]: the certificate names nobody, several, somebody in another form, or a member of another federation.
+    /// [`IdentityError`]: the certificate names nobody, several, somebody in another form, or a member of another
+    /// federation.
     ///
     /// # Security
-    /// Says nothing about who signed the certificate; a leaf that was not verified gives an identity that was not verified.
+    /// Says nothing about who signed the certificate; a leaf that was not verified gives an identity that was not
+    /// verified.
     pub fn from_leaf(leaf: &[u8], federation: &Federation) -> Result<Self, IdentityError> {
         let (found, identity) = parse(leaf)?;
         if found != *federation {

@@ -1,7 +1,8 @@
 //! What both processes need around them: configuration, time, randomness, stopping, files, TLS and logs.
 //!
-//! Nothing here knows what a round is. The crate stands beside the path of a message, not on it: the coordinator and the participant call it when they
-//! start, when they need the clock or randomness, and when they must judge a peer's certificate.
+//! Nothing here knows what a round is. The crate stands beside the path of a message, not on it: the coordinator and
+//! the participant call it when they start, when they need the clock or randomness, and when they must judge a peer's
+//! certificate.
 //!
 //! # What lives where
 //!

@@ -1,7 +1,8 @@
 //! Why a TLS handshake failed, in words that name the certificate's fault and the remedy.
 //!
-//! In TLS 1.3 a client finishes its handshake before the server has judged its certificate: the refusal arrives as an alert with the first read, wrapped in
-//! whatever the HTTP stack makes of it. [`Refusal::find`] digs it out again. A refusal is never worth a retry with the same certificate.
+//! In TLS 1.3 a client finishes its handshake before the server has judged its certificate: the refusal arrives as an
+//! alert with the first read, wrapped in whatever the HTTP stack makes of it. [`Refusal::find`] digs it out again. A
+//! refusal is never worth a retry with the same certificate.
 
 use std::error::Error;
 use std::io;

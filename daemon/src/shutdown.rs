@@ -1,6 +1,7 @@
 //! Stopping in order: one token that every task watches.
 //!
-//! Who stops a process (a signal, a test, a failed listener) and who reacts know only the token. How long a task may take to drain is its own affair.
+//! Who stops a process (a signal, a test, a failed listener) and who reacts know only the token. How long a task may
+//! take to drain is its own affair.
 
 use std::io;
 

@@ -1,7 +1,7 @@
 //! Logs to standard error. Nothing leaves the process.
 //!
-//! Standard output belongs to data. Metrics are counted where things happen and shown elsewhere; this module only decides what a log line looks like and
-//! which lines there are.
+//! Standard output belongs to data. Metrics are counted where things happen and shown elsewhere; this module only
+//! decides what a log line looks like and which lines there are.
 
 use std::io::{self, IsTerminal};
 use std::str::FromStr;
@@ -60,8 +60,9 @@ pub enum TelemetryError {
 
 /// Sets up logging for the process, once.
 ///
-/// `filter` is what the flag said; without a flag it is [`FILTER_VARIABLE`], without that `info`. A bare level is about veilsum itself, the libraries below
-/// then stay at `warn`: at `trace` they would drown everything else and print what they send.
+/// `filter` is what the flag said; without a flag it is [`FILTER_VARIABLE`], without that `info`. A bare level is about
+/// veilsum itself, the libraries below then stay at `warn`: at `trace` they would drown everything else and print what
+/// they send.
 ///
 /// # Errors
 /// [`TelemetryError::Filter`], or [`TelemetryError::Twice`] when called again.

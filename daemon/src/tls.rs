@@ -1,7 +1,8 @@
 //! PEM files → rustls configurations: TLS 1.3 only, X25519MLKEM768 preferred, certificates on both sides, HTTP/2.
 //!
-//! A configuration is a value: to take up new certificates or revocations, build another and give it to new connections. This module authenticates the
-//! transport; who the peer *is* comes from its certificate (`identity`), what it may do is decided per call elsewhere.
+//! A configuration is a value: to take up new certificates or revocations, build another and give it to new
+//! connections. This module authenticates the transport; who the peer *is* comes from its certificate (`identity`),
+//! what it may do is decided per call elsewhere.
 //!
 //! Nothing is ever resumed. Resumption would skip the verifier, and with it expiry and revocation.
 
@@ -73,7 +74,8 @@ pub enum TlsError {
     },
 }
 
-/// A certificate chain and the private key of its leaf. No `Debug`, no `Clone`; our copy of the key is erased when dropped.
+/// A certificate chain and the private key of its leaf. No `Debug`, no `Clone`; our copy of the key is erased when
+/// dropped.
 pub struct Credentials {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -164,7 +166,8 @@ impl Trust {
 
     /// Adds the revocation lists of a PEM text.
     ///
-    /// From the first list on, every certificate of a chain must be covered by a list of its issuer that has not expired; without one it is refused.
+    /// From the first list on, every certificate of a chain must be covered by a list of its issuer that has not
+    /// expired; without one it is refused.
     ///
     /// # Errors
     /// [`TlsError::Pem`], [`TlsError::NoRevocationList`].
@@ -204,7 +207,8 @@ pub fn server(credentials: &Credentials, trust: &Trust) -> Result<Arc<ServerConf
     Ok(Arc::new(config))
 }
 
-/// The participant's and the operator's side: shows `credentials`, and believes a server whose certificate `trust` covers for the name it was called by.
+/// The participant's and the operator's side: shows `credentials`, and believes a server whose certificate `trust`
+/// covers for the name it was called by.
 ///
 /// # Errors
 /// [`TlsError::KeyPair`].

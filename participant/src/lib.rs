@@ -1,1 +1,3 @@
 //! participant
+
+pub mod enrol;

@@ -25,7 +25,7 @@ pub enum ConfigError {
         /// Where parsing stopped.
         origin: Origin,
         /// What the parser found.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// There is no such key, or no such value where only a few are allowed.
     #[error("{origin}: unknown {} `{found}`{}; known here: {}", kind.noun(), did_you_mean(suggestion), expected.join(", "))]
@@ -47,7 +47,7 @@ pub enum ConfigError {
         /// Where it is written, or the table it is missing from.
         origin: Origin,
         /// What is wrong with it.
-        fault: Fault,
+        fault: Box<Fault>,
     },
     /// A variable holds bytes that are not text.
     #[error("environment variable {variable}: not UTF-8 text")]
@@ -106,7 +106,10 @@ impl UnknownKind {
 impl ConfigError {
     pub(super) fn syntax(sources: &Sources<'_>, fault: Fault) -> Self {
         let origin = origin_of(sources, &fault);
-        Self::Syntax { origin, fault }
+        Self::Syntax {
+            origin,
+            fault: Box::new(fault),
+        }
     }
 
     /// Sorts what serde refused. Its messages are the only place where the known names are to be had.
@@ -115,7 +118,12 @@ impl ConfigError {
         let kind = match fault.message() {
             message if message.starts_with("unknown field ") => UnknownKind::Key,
             message if message.starts_with("unknown variant ") => UnknownKind::Value,
-            _ => return Self::Invalid { origin, fault },
+            _ => {
+                return Self::Invalid {
+                    origin,
+                    fault: Box::new(fault),
+                };
+            }
         };
         let mut names = fault
             .message()
@@ -124,7 +132,10 @@ impl ConfigError {
             .step_by(2)
             .map(str::to_owned);
         let Some(found) = names.next() else {
-            return Self::Invalid { origin, fault };
+            return Self::Invalid {
+                origin,
+                fault: Box::new(fault),
+            };
         };
         let expected: Vec<String> = names.collect();
         Self::Unknown {

@@ -48,7 +48,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The file's text and the variables laid over it, addressed by one range of byte positions: the file's bytes first, then each variable's.
+/// The file's text and the variables laid over it, addressed by one range of byte positions: the file's bytes first,
+/// then each variable's.
 pub(super) struct Sources<'a> {
     pub path: &'a Path,
     pub text: &'a str,

@@ -1,7 +1,7 @@
 //! Environment variables, laid over the parsed file.
 //!
-//! Each variable gets byte positions behind those of the file, and its value is parsed at these positions. So one number in an error tells whether the file
-//! or a variable is to blame.
+//! Each variable gets byte positions behind those of the file, and its value is parsed at these positions. So one
+//! number in an error tells whether the file or a variable is to blame.
 
 use std::borrow::Cow;
 use std::ffi::OsString;

@@ -290,7 +290,7 @@ fn a_revoked_client_is_refused_and_so_is_everybody_once_the_list_has_expired() {
 }
 
 #[test]
-fn a_client_without_tls_1_3_finds_no_common_version() {
+fn only_tls_1_3_is_spoken_and_the_hybrid_comes_first() {
     let provider = crypto();
     assert!(
         provider
