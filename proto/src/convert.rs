@@ -8,7 +8,10 @@
 //! [`OverRoster`].
 
 pub mod epoch;
+pub mod journal;
+pub mod notice;
 pub mod round;
+pub mod run;
 
 use veilsum_common::ids::RunId;
 use veilsum_secagg::keys::{ExchangeKey, Signature, VerifyKey};
@@ -81,6 +84,23 @@ pub enum Problem {
     /// The items of a stream come in another order than the one required.
     #[error("does not stand where it must: one own path first, then keys only")]
     Order,
+    /// A text is not what it must be.
+    #[error("is not {0}")]
+    NotA(&'static str),
+    /// A number stands for nothing that this version knows.
+    #[error(
+        "has the value {have}, which this version does not know; do both ends run the same version?"
+    )]
+    Unknown {
+        /// Found.
+        have: i32,
+    },
+    /// It names members of a roster that the reader does not have.
+    #[error("names roster members, and no roster is known yet")]
+    NoRoster,
+    /// The bytes are no message of the kind they must be.
+    #[error("cannot be read; it was damaged, or written by another version")]
+    Malformed,
 }
 
 impl Problem {
@@ -196,6 +216,21 @@ fn not_in_version_1(
     } else {
         Ok(())
     }
+}
+
+/// A text that a person is shown: bounded, and without what could move a terminal's cursor.
+fn plain_text(field: &'static str, text: String, limit: usize) -> Result<String, ConvertError> {
+    at_most(field, text.len(), limit, "bytes")?;
+    if text.chars().any(char::is_control) {
+        Err(Problem::NotA("plain text").of(field))
+    } else {
+        Ok(text)
+    }
+}
+
+/// One of the values of an enumeration.
+fn chosen<E: TryFrom<i32>>(field: &'static str, have: i32) -> Result<E, ConvertError> {
+    E::try_from(have).map_err(|_| Problem::Unknown { have }.of(field))
 }
 
 fn verify_key(field: &'static str, bytes: &[u8]) -> Result<VerifyKey, ConvertError> {

@@ -8,6 +8,7 @@ use veilsum_secagg::Certificate;
 use veilsum_secagg::keys::BindingClaim;
 use veilsum_secagg::message::{Advertisement, RosterConfirmation};
 use veilsum_secagg::params::MAX_SILO;
+use veilsum_secagg::participant::Binding;
 
 use super::{
     ConvertError, Problem, at_most, digest, exchange_key, not_in_version_1, required, signature,
@@ -30,77 +31,98 @@ impl TryFrom<pb::Advertisement> for Advertisement {
     type Error = ConvertError;
 
     fn try_from(message: pb::Advertisement) -> Result<Self, ConvertError> {
-        let binding = required("binding", message.binding)?;
-        at_most("binding.org", binding.org.len(), MAX_NAME_BYTES, "bytes")?;
-        at_most("binding.site", binding.site.len(), MAX_NAME_BYTES, "bytes")?;
-        at_most(
-            "binding.sig",
-            binding.sig.len(),
-            MAX_BINDING_SIG_BYTES,
-            "bytes",
-        )?;
-        at_most(
-            "cert_chain",
-            message.cert_chain.len(),
-            MAX_CHAIN,
-            "certificates",
-        )?;
-        for certificate in &message.cert_chain {
-            at_most(
-                "cert_chain",
-                certificate.len(),
-                MAX_CERTIFICATE_BYTES,
-                "bytes in one certificate",
-            )?;
-        }
+        let Binding {
+            claim,
+            scheme,
+            signature: binding_signature,
+            chain,
+        } = binding(required("binding", message.binding)?, message.cert_chain)?;
         not_in_version_1("mlkem_ek", message.mlkem_ek.len(), "bytes")?;
-        let scheme = binding.scheme;
-        let scheme_limit = Problem::TooLarge {
-            have: scheme.into(),
-            limit: u16::MAX.into(),
-        };
         Ok(Self {
             run_hash: digest("run_hash", &message.run_hash)?,
             epoch: message.epoch,
             id_pk: verify_key("id_pk", &message.id_pk)?,
             x_pk: exchange_key("x25519_pk", &message.x25519_pk)?,
-            binding_scheme: u16::try_from(scheme).map_err(|_| scheme_limit.of("binding.scheme"))?,
-            binding_signature: binding.sig,
-            binding: BindingClaim {
-                organisation: binding.org,
-                site: binding.site,
-                not_before: binding.not_before,
-                not_after: binding.not_after,
-            },
-            chain: message.cert_chain,
+            binding: claim,
+            binding_scheme: scheme,
+            binding_signature,
+            chain,
             nonce_commit: digest("nonce_commit", &message.nonce_commit)?,
             signature: signature("sig", &message.sig)?,
         })
     }
 }
 
-impl From<Advertisement> for pb::Advertisement {
-    fn from(value: Advertisement) -> Self {
-        let BindingClaim {
-            organisation,
+/// Reads an organisation's word, and the certificates that back it.
+pub(super) fn binding(message: pb::Binding, chain: Vec<Vec<u8>>) -> Result<Binding, ConvertError> {
+    let pb::Binding {
+        org,
+        site,
+        not_before,
+        not_after,
+        sig,
+        scheme,
+    } = message;
+    at_most("binding.org", org.len(), MAX_NAME_BYTES, "bytes")?;
+    at_most("binding.site", site.len(), MAX_NAME_BYTES, "bytes")?;
+    at_most("binding.sig", sig.len(), MAX_BINDING_SIG_BYTES, "bytes")?;
+    at_most("cert_chain", chain.len(), MAX_CHAIN, "certificates")?;
+    for certificate in &chain {
+        at_most(
+            "cert_chain",
+            certificate.len(),
+            MAX_CERTIFICATE_BYTES,
+            "bytes in one certificate",
+        )?;
+    }
+    let scheme_limit = Problem::TooLarge {
+        have: scheme.into(),
+        limit: u16::MAX.into(),
+    };
+    Ok(Binding {
+        claim: BindingClaim {
+            organisation: org,
             site,
             not_before,
             not_after,
-        } = value.binding;
+        },
+        scheme: u16::try_from(scheme).map_err(|_| scheme_limit.of("binding.scheme"))?,
+        signature: sig,
+        chain,
+    })
+}
+
+/// An organisation's word; its certificates travel beside it.
+pub(super) fn binding_message(claim: BindingClaim, scheme: u16, sig: Vec<u8>) -> pb::Binding {
+    let BindingClaim {
+        organisation,
+        site,
+        not_before,
+        not_after,
+    } = claim;
+    pb::Binding {
+        org: organisation,
+        site,
+        not_before,
+        not_after,
+        sig,
+        scheme: scheme.into(),
+    }
+}
+
+impl From<Advertisement> for pb::Advertisement {
+    fn from(value: Advertisement) -> Self {
         Self {
             run_hash: value.run_hash.0.to_vec(),
             epoch: value.epoch,
             id_pk: value.id_pk.as_bytes().to_vec(),
             x25519_pk: value.x_pk.as_bytes().to_vec(),
             mlkem_ek: Vec::new(),
-            binding: Some(pb::Binding {
-                org: organisation,
-                site,
-                not_before,
-                not_after,
-                sig: value.binding_signature,
-                scheme: value.binding_scheme.into(),
-            }),
+            binding: Some(binding_message(
+                value.binding,
+                value.binding_scheme,
+                value.binding_signature,
+            )),
             cert_chain: value.chain,
             nonce_commit: value.nonce_commit.0.to_vec(),
             sig: value.signature.0.to_vec(),

@@ -3391,3 +3391,592 @@ pub mod run_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Something that is so and needs no further words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Plainly {}
+/// The name of immutable bytes that are kept beside the journal.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BlobRef {
+    /// BLAKE3 of the bytes, 32 bytes, and how many there are.
+    #[prost(bytes = "vec", tag = "1")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub len_bytes: u64,
+}
+/// Some members of a roster.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberSet {
+    /// How many members the roster has, and which of them are meant.
+    #[prost(uint32, tag = "1")]
+    pub roster_size: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub bitmap: ::prost::alloc::vec::Vec<u8>,
+}
+/// Some members of a roster, in the order in which their signatures or lists count.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberList {
+    /// Roster indices.
+    #[prost(uint32, repeated, tag = "1")]
+    pub indices: ::prost::alloc::vec::Vec<u32>,
+}
+/// Fewer than were needed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Shortfall {
+    /// How many there were, and how many there must be.
+    #[prost(uint32, tag = "1")]
+    pub have: u32,
+    #[prost(uint32, tag = "2")]
+    pub need: u32,
+}
+/// Why an epoch, an attempt or a run is over without a result.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbortReason {
+    /// The reason, with its numbers.
+    #[prost(
+        oneof = "abort_reason::Reason",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    )]
+    pub reason: ::core::option::Option<abort_reason::Reason>,
+}
+/// Nested message and enum types in `AbortReason`.
+pub mod abort_reason {
+    /// The reason, with its numbers.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Reason {
+        /// Sites that joined the epoch.
+        #[prost(message, tag = "1")]
+        RosterTooSmall(super::Shortfall),
+        /// Members that confirmed the roster.
+        #[prost(message, tag = "2")]
+        RosterUnconfirmed(super::Shortfall),
+        /// Sites online to hold shares.
+        #[prost(message, tag = "3")]
+        TooFewOnline(super::Shortfall),
+        /// Commits in time.
+        #[prost(message, tag = "4")]
+        CohortTooSmall(super::Shortfall),
+        /// Uploads in time.
+        #[prost(message, tag = "5")]
+        SurvivorsTooFew(super::Shortfall),
+        /// Holders that attested.
+        #[prost(message, tag = "6")]
+        AttestationsTooFew(super::Shortfall),
+        /// Dealers whose shares cannot be used.
+        #[prost(message, tag = "7")]
+        BadDealing(super::MemberList),
+        /// Usable releases before the attempt expired.
+        #[prost(message, tag = "8")]
+        ReleaseLost(super::Shortfall),
+        /// Holders that confirmed the abort.
+        #[prost(message, tag = "9")]
+        AbortUncertified(super::Shortfall),
+        /// Roster index of a dealer whose shares do not give what it committed to.
+        #[prost(uint32, tag = "10")]
+        Dealer(u32),
+        /// The sums of the metadata are out of range.
+        #[prost(message, tag = "11")]
+        BadSum(super::Plainly),
+        /// The next model would hold a value that is not finite.
+        #[prost(message, tag = "12")]
+        NotFinite(super::Plainly),
+        /// What in the journal does not follow from its entries.
+        #[prost(string, tag = "13")]
+        Diverged(::prost::alloc::string::String),
+        /// An operator ended the run.
+        #[prost(message, tag = "14")]
+        Cancelled(super::Plainly),
+    }
+}
+/// Entry 0 of a run.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunCreated {
+    /// Everything that every site must agree on, in its canonical form; the coordinator's public key is in it.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_spec: ::prost::alloc::vec::Vec<u8>,
+    /// The model that round 1 trains on.
+    #[prost(message, optional, tag = "2")]
+    pub initial_model: ::core::option::Option<BlobRef>,
+    /// The UUID by which the operator may ask for it again.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Entry 0 of an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EpochOpened {
+    /// Its number, from 1.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+}
+/// Entry 0 of an attempt.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoundOpened {
+    /// Size of the roster that the announcement is over.
+    #[prost(uint32, tag = "1")]
+    pub roster_size: u32,
+    /// Without signature: it follows from the coordinator's key.
+    #[prost(message, optional, tag = "2")]
+    pub announcement: ::core::option::Option<Announcement>,
+    /// What the trainer is handed.
+    #[prost(bytes = "vec", tag = "3")]
+    pub round_config: ::prost::alloc::vec::Vec<u8>,
+    /// One for each earlier attempt at this model in which masked bytes may have been sent.
+    #[prost(message, repeated, tag = "4")]
+    pub abort_certs: ::prost::alloc::vec::Vec<AbortCert>,
+    /// Roster indices whose dealing failed in an earlier attempt: their commits are refused.
+    #[prost(uint32, repeated, tag = "5")]
+    pub excluded: ::prost::alloc::vec::Vec<u32>,
+}
+/// Entry 0 of a run at a site: the site's policy let it in.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SiteAccepted {
+    /// As it was offered, with signature "run" by the coordinator's key of this run.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_spec: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub sig: ::prost::alloc::vec::Vec<u8>,
+}
+/// What happens in a run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunEvent {
+    /// Which of them.
+    #[prost(oneof = "run_event::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<run_event::Event>,
+}
+/// Nested message and enum types in `RunEvent`.
+pub mod run_event {
+    /// Which of them.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        EpochEnded(super::EpochEnded),
+        #[prost(message, tag = "2")]
+        RoundEnded(super::RoundEnded),
+        /// An operator ended it.
+        #[prost(message, tag = "3")]
+        Cancelled(super::Plainly),
+    }
+}
+/// An epoch's set-up is over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EpochEnded {
+    /// Its number.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Why it cannot be used; absent if it can.
+    #[prost(message, optional, tag = "2")]
+    pub failure: ::core::option::Option<AbortReason>,
+}
+/// An attempt is over.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RoundEnded {
+    /// Its round, and its number within the epoch.
+    #[prost(uint64, tag = "1")]
+    pub round: u64,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// How.
+    #[prost(oneof = "round_ended::Outcome", tags = "3, 4, 5")]
+    pub outcome: ::core::option::Option<round_ended::Outcome>,
+}
+/// Nested message and enum types in `RoundEnded`.
+pub mod round_ended {
+    /// How.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        #[prost(message, tag = "3")]
+        Published(super::PublishedRound),
+        #[prost(message, tag = "4")]
+        Aborted(super::AbortedRound),
+        /// Nobody may contribute to the same model again.
+        #[prost(message, tag = "5")]
+        Lost(super::AbortReason),
+    }
+}
+/// An attempt gave a model.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishedRound {
+    /// Without signature, round, epoch and attempt; its certificate is there.
+    #[prost(message, optional, tag = "1")]
+    pub result: ::core::option::Option<RoundResult>,
+    /// The model it gave.
+    #[prost(message, optional, tag = "2")]
+    pub model: ::core::option::Option<BlobRef>,
+    /// When the attempt was opened, in milliseconds since 1970.
+    #[prost(uint64, tag = "3")]
+    pub opened_ms: u64,
+    /// How many members committed.
+    #[prost(uint32, tag = "4")]
+    pub cohort: u32,
+    /// Names of those of them that are not in the sum.
+    #[prost(string, repeated, tag = "5")]
+    pub dropped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Roster indices of holders that lied and were filtered out, ascending.
+    #[prost(uint32, repeated, tag = "6")]
+    pub liars: ::prost::alloc::vec::Vec<u32>,
+}
+/// An attempt gave nothing; another one may follow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AbortedRound {
+    /// Why.
+    #[prost(message, optional, tag = "1")]
+    pub reason: ::core::option::Option<AbortReason>,
+    /// Proof that nothing of it can be released; absent when no masked byte can have been sent.
+    #[prost(message, optional, tag = "2")]
+    pub certificate: ::core::option::Option<AbortCert>,
+}
+/// What happens while an epoch is set up.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EpochEvent {
+    /// Which of it.
+    #[prost(oneof = "epoch_event::Event", tags = "1, 2, 3, 4, 5")]
+    pub event: ::core::option::Option<epoch_event::Event>,
+}
+/// Nested message and enum types in `EpochEvent`.
+pub mod epoch_event {
+    /// Which of it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Advertised(super::SiteAdvertised),
+        #[prost(message, tag = "2")]
+        RosterClosed(super::RosterClosed),
+        #[prost(message, tag = "3")]
+        Confirmed(super::RosterConfirmation),
+        /// Decision: these members' signatures make the certificate.
+        #[prost(message, tag = "4")]
+        Certified(super::MemberList),
+        /// Decision: the epoch cannot start.
+        #[prost(message, tag = "5")]
+        Failed(super::AbortReason),
+    }
+}
+/// A site advertised its keys.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SiteAdvertised {
+    /// Its name, from its certificate.
+    #[prost(string, tag = "1")]
+    pub site: ::prost::alloc::string::String,
+    /// As it came.
+    #[prost(message, optional, tag = "2")]
+    pub advertisement: ::core::option::Option<Advertisement>,
+}
+/// Decision: these are the members.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RosterClosed {
+    /// Their ids in ascending order, 32 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub members: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// What happens in an attempt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RoundEvent {
+    /// Which of it.
+    #[prost(
+        oneof = "round_event::Event",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    )]
+    pub event: ::core::option::Option<round_event::Event>,
+}
+/// Nested message and enum types in `RoundEvent`.
+pub mod round_event {
+    /// Which of it.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Committed(super::MemberCommitted),
+        #[prost(message, tag = "2")]
+        Declined(super::MemberDeclined),
+        /// Decision: the cohort.
+        #[prost(message, tag = "3")]
+        CohortClosed(super::MemberSet),
+        #[prost(message, tag = "4")]
+        Uploaded(super::UploadStaged),
+        /// Decision: the survivors. There is never another one.
+        #[prost(message, tag = "5")]
+        SurvivorsClosed(super::MemberSet),
+        #[prost(message, tag = "6")]
+        Attested(super::HolderAttested),
+        /// Decision: these holders' signatures certify the survivors.
+        #[prost(message, tag = "7")]
+        Certified(super::MemberList),
+        #[prost(message, tag = "8")]
+        Unmasked(super::HolderUnmasked),
+        /// Decision: these holders' lists are joined.
+        #[prost(message, tag = "9")]
+        SharesClosed(super::MemberList),
+        #[prost(message, tag = "10")]
+        JobDone(super::SumComputed),
+        /// Decision: the attempt is given up. There is never a survivor certificate after it.
+        #[prost(message, tag = "11")]
+        AbortDecided(super::AbortReason),
+        #[prost(message, tag = "12")]
+        AbortAttested(super::HolderAborted),
+        /// Decision: these holders' signatures certify the abort.
+        #[prost(message, tag = "13")]
+        AbortCertified(super::MemberList),
+        /// Decision: the attempt is lost for good.
+        #[prost(message, tag = "14")]
+        Lost(super::AbortReason),
+    }
+}
+/// A member committed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberCommitted {
+    /// Its roster index.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// As it came.
+    #[prost(message, optional, tag = "2")]
+    pub commit: ::core::option::Option<RoundCommit>,
+}
+/// A member sits the attempt out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberDeclined {
+    /// Its roster index.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// The class it gave.
+    #[prost(enumeration = "DeclineReason", tag = "2")]
+    pub reason: i32,
+}
+/// All bytes of an upload are durable.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadStaged {
+    /// Who sent it, and its signed hash.
+    #[prost(message, optional, tag = "1")]
+    pub item: ::core::option::Option<SurvivorItem>,
+    /// Masked metadata, 8 bytes per lane, little-endian.
+    #[prost(bytes = "vec", tag = "2")]
+    pub meta_lanes: ::prost::alloc::vec::Vec<u8>,
+    /// The packed chunks.
+    #[prost(message, optional, tag = "3")]
+    pub blob: ::core::option::Option<BlobRef>,
+    /// When it was accepted, as its receipt says, in milliseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub time_ms: u64,
+}
+/// A holder signed the survivors.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HolderAttested {
+    /// Its roster index, and the size of the roster.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    #[prost(uint32, tag = "2")]
+    pub roster_size: u32,
+    /// As it came.
+    #[prost(message, optional, tag = "3")]
+    pub attestation: ::core::option::Option<Attestation>,
+}
+/// A holder released its shares.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HolderUnmasked {
+    /// Its roster index, and the size of the roster.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    #[prost(uint32, tag = "2")]
+    pub roster_size: u32,
+    /// As it came.
+    #[prost(message, optional, tag = "3")]
+    pub list: ::core::option::Option<UnmaskList>,
+}
+/// The final job is done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SumComputed {
+    /// BLAKE3 of the sum's lanes, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub sum_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The sums of the metadata, 8 bytes per lane, little-endian.
+    #[prost(bytes = "vec", tag = "2")]
+    pub meta_sums: ::prost::alloc::vec::Vec<u8>,
+    /// The model they give.
+    #[prost(message, optional, tag = "3")]
+    pub next_model: ::core::option::Option<BlobRef>,
+    /// Roster indices of holders that released what they had not committed to, ascending.
+    #[prost(uint32, repeated, tag = "4")]
+    pub liars: ::prost::alloc::vec::Vec<u32>,
+}
+/// A holder promised to release nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HolderAborted {
+    /// Its roster index.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// As it came.
+    #[prost(message, optional, tag = "2")]
+    pub attestation: ::core::option::Option<AbortAttestation>,
+}
+/// What happens at a site in one run.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SiteEvent {
+    /// Which of it.
+    #[prost(oneof = "site_event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub event: ::core::option::Option<site_event::Event>,
+}
+/// Nested message and enum types in `SiteEvent`.
+pub mod site_event {
+    /// Which of it.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        Joined(super::SiteJoined),
+        #[prost(message, tag = "2")]
+        Enrolled(super::SiteEnrolled),
+        #[prost(message, tag = "3")]
+        RosterCertified(super::RosterCert),
+        #[prost(message, tag = "4")]
+        Opened(super::AttemptOpened),
+        #[prost(message, tag = "5")]
+        Trained(super::UpdatePinned),
+        #[prost(message, tag = "6")]
+        Attempt(super::AttemptStep),
+        #[prost(message, tag = "7")]
+        AbortProposed(super::AbortProposed),
+        #[prost(message, tag = "8")]
+        Finished(super::ResultSeen),
+    }
+}
+/// The site advertises keys for an epoch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SiteJoined {
+    /// The epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// The organisation's word on the site's identity key, and the certificates that back it: DER, leaf first.
+    #[prost(message, optional, tag = "2")]
+    pub binding: ::core::option::Option<Binding>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub cert_chain: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+/// The site accepts the roster of its epoch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SiteEnrolled {
+    /// In roster order; certificates were checked and dropped.
+    #[prost(message, repeated, tag = "1")]
+    pub advertisements: ::prost::alloc::vec::Vec<Advertisement>,
+}
+/// The site accepts an announcement.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttemptOpened {
+    /// Size of the roster that the announcement is over.
+    #[prost(uint32, tag = "1")]
+    pub roster_size: u32,
+    /// As it was told.
+    #[prost(message, optional, tag = "2")]
+    pub open: ::core::option::Option<RoundOpen>,
+}
+/// What the trainer made is checked and pinned: the one contribution of the site to a model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdatePinned {
+    /// The round it was made for.
+    #[prost(uint64, tag = "1")]
+    pub round: u64,
+    /// BLAKE3 of the model, and hash of the configuration it was made with; 32 bytes each.
+    #[prost(bytes = "vec", tag = "2")]
+    pub model_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub roundcfg_hash: ::prost::alloc::vec::Vec<u8>,
+    /// The file.
+    #[prost(message, optional, tag = "4")]
+    pub update: ::core::option::Option<BlobRef>,
+    /// Integer weight.
+    #[prost(uint64, tag = "5")]
+    pub weight: u64,
+    /// Metadata lanes in clear. They leave the site only inside the mask.
+    #[prost(fixed64, repeated, tag = "6")]
+    pub meta_lanes: ::prost::alloc::vec::Vec<u64>,
+}
+/// A step of the site in an attempt.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttemptStep {
+    /// The attempt, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ann_hash: ::prost::alloc::vec::Vec<u8>,
+    /// Which step.
+    #[prost(oneof = "attempt_step::Step", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub step: ::core::option::Option<attempt_step::Step>,
+}
+/// Nested message and enum types in `AttemptStep`.
+pub mod attempt_step {
+    /// Which step.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Step {
+        /// The site sends nothing in it.
+        #[prost(enumeration = "super::DeclineReason", tag = "2")]
+        SatOut(i32),
+        /// A commit may leave.
+        #[prost(message, tag = "3")]
+        Committed(super::Plainly),
+        /// The commit was answered.
+        #[prost(message, tag = "4")]
+        Answered(super::Plainly),
+        #[prost(message, tag = "5")]
+        CohortSeen(super::CohortSeen),
+        /// The first masked byte may leave.
+        #[prost(message, tag = "6")]
+        Submitting(super::Plainly),
+        /// The upload is durable at the coordinator.
+        #[prost(message, tag = "7")]
+        Received(super::UploadReceipt),
+        #[prost(message, tag = "8")]
+        Attested(super::SurvivorsJudged),
+        /// Shares may leave.
+        #[prost(message, tag = "9")]
+        Released(super::SurvivorCert),
+        /// The coordinator has them.
+        #[prost(message, tag = "10")]
+        Delivered(super::Plainly),
+        /// The attempt expired.
+        #[prost(message, tag = "11")]
+        Expired(super::Plainly),
+    }
+}
+/// The site knows the cohort.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CohortSeen {
+    /// Size of the roster that the cohort is of.
+    #[prost(uint32, tag = "1")]
+    pub roster_size: u32,
+    /// As it was told.
+    #[prost(message, optional, tag = "2")]
+    pub cohort: ::core::option::Option<CohortReady>,
+}
+/// The site signs these survivors and no others.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SurvivorsJudged {
+    /// Context of the attempt, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ctx: ::prost::alloc::vec::Vec<u8>,
+    /// Whose uploads count, and the root over them.
+    #[prost(message, optional, tag = "2")]
+    pub survivors: ::core::option::Option<MemberSet>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub upload_root: ::prost::alloc::vec::Vec<u8>,
+    /// The cohort they are of.
+    #[prost(message, optional, tag = "4")]
+    pub cohort: ::core::option::Option<MemberSet>,
+    /// Dealers whose shares cannot be used.
+    #[prost(message, optional, tag = "5")]
+    pub complaints: ::core::option::Option<MemberSet>,
+}
+/// The coordinator gives up an attempt, which may be new to the site.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AbortProposed {
+    /// Size of the roster that the announcement is over.
+    #[prost(uint32, tag = "1")]
+    pub roster_size: u32,
+    /// As it was told.
+    #[prost(message, optional, tag = "2")]
+    pub announcement: ::core::option::Option<Announcement>,
+}
+/// The coordinator published a result.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResultSeen {
+    /// Epoch, and attempt within it.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    /// Signed, without certificate.
+    #[prost(message, optional, tag = "3")]
+    pub result: ::core::option::Option<RoundResult>,
+}

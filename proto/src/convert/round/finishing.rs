@@ -30,24 +30,41 @@ impl TryFrom<pb::RoundResult> for Finished {
     type Error = ConvertError;
 
     fn try_from(message: pb::RoundResult) -> Result<Self, ConvertError> {
-        let value = RoundResult {
-            ctx: digest("ctx", &message.ctx)?,
-            digest: digest("digest", &message.digest)?,
-            survivors: message.survivors,
-            sum_hash: digest("sum_hash", &message.sum_hash)?,
-            metadata: lanes("meta_sums", message.meta_sums)?,
-            next_model_hash: digest("next_model_hash", &message.next_model_hash)?,
-        };
         Ok(Self {
             round: message.round,
             epoch: message.epoch,
             seq: message.seq,
             result: Signed {
-                value,
+                value: result(&message)?,
                 signature: signature("sig", &message.sig)?,
             },
             certificate: required("cert", message.cert)?.try_into()?,
         })
+    }
+}
+
+/// What is signed of a result; what stands beside it is not looked at.
+pub(in crate::convert) fn result(message: &pb::RoundResult) -> Result<RoundResult, ConvertError> {
+    Ok(RoundResult {
+        ctx: digest("ctx", &message.ctx)?,
+        digest: digest("digest", &message.digest)?,
+        survivors: message.survivors,
+        sum_hash: digest("sum_hash", &message.sum_hash)?,
+        metadata: lanes("meta_sums", message.meta_sums.clone())?,
+        next_model_hash: digest("next_model_hash", &message.next_model_hash)?,
+    })
+}
+
+/// A result with nothing beside it.
+pub(in crate::convert) fn bare_result(value: RoundResult) -> pb::RoundResult {
+    pb::RoundResult {
+        ctx: value.ctx.0.to_vec(),
+        digest: value.digest.0.to_vec(),
+        survivors: value.survivors,
+        sum_hash: value.sum_hash.0.to_vec(),
+        meta_sums: value.metadata,
+        next_model_hash: value.next_model_hash.0.to_vec(),
+        ..pb::RoundResult::default()
     }
 }
 
@@ -62,17 +79,12 @@ impl From<Finished> for pb::RoundResult {
         } = value;
         let Signed { value, signature } = result;
         Self {
-            ctx: value.ctx.0.to_vec(),
-            digest: value.digest.0.to_vec(),
-            survivors: value.survivors,
-            sum_hash: value.sum_hash.0.to_vec(),
-            meta_sums: value.metadata,
-            next_model_hash: value.next_model_hash.0.to_vec(),
             cert: Some(certificate.into()),
             sig: signature.0.to_vec(),
             round,
             epoch,
             seq,
+            ..bare_result(value)
         }
     }
 }
