@@ -1,0 +1,257 @@
+//! What the trainer wrote, judged once and then pinned.
+//!
+//! Sits between the trainer's directory and the journal's `Trained`: after pinning nothing is trained
+//! again, and every attempt masks the same bytes. Before masking is the last moment at which anybody
+//! can see that an update is bad, so everything is checked here: names, shapes, types, finiteness,
+//! size, weight and metrics. Deliberately absent: clipping and quantising, and any repair of what is
+//! wrong. A trainer's files are foreign data: bounded, never followed through a link, read once.
+//!
+//! Source: experience, sections 4.1 and 4.2; protocol, section 14 (P0).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use serde::Deserialize;
+use veilsum_common::limits::MAX_RESULT_BYTES;
+use veilsum_common::model::{UpdateKind, flatten_delta};
+use veilsum_common::{BlobRef, RunId, RunSpec};
+use veilsum_daemon::files::{self, FileError};
+
+use crate::trainer::WorkDir;
+
+mod error;
+
+pub use error::{FoundKind, Output, UpdateError};
+
+/// The pinned updates of a site for one run, each a file named by its hash.
+pub struct Updates {
+    dir: PathBuf,
+}
+
+/// An update that passed every check and is on disk: what `Trained` says of it.
+#[derive(Clone, PartialEq)]
+pub struct PinnedUpdate {
+    /// Names the bytes, so that what is masked is what was pinned.
+    pub blob: BlobRef,
+    /// Where they are.
+    pub path: PathBuf,
+    /// How many examples it was trained on.
+    pub num_examples: u64,
+    /// What it counts for, within the study's cap.
+    pub weight: u64,
+    /// The declared metrics, each within its range.
+    pub metrics: BTreeMap<String, f64>,
+    /// Weight, examples and metrics as the lanes of the masked sum. In the clear: they leave only masked.
+    pub metadata: Vec<u64>,
+}
+
+/// What an update must agree with.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    /// The run.
+    pub run: &'a RunSpec,
+    /// The global model that the trainer was given.
+    pub global: &'a [u8],
+    /// `policy.max_update` of the site.
+    pub max_update_bytes: u64,
+}
+
+impl Updates {
+    /// The updates of `run` below the data directory.
+    ///
+    /// # Errors
+    /// The directory cannot be made.
+    pub fn open(data_dir: &Path, run: &RunId) -> Result<Self, UpdateError> {
+        let dir = data_dir.join("updates").join(run.to_string());
+        files::private_directory(&dir).map_err(UpdateError::Disk)?;
+        Ok(Self { dir })
+    }
+
+    /// Checks what the trainer wrote and pins it: on return it is on disk under a name of our own.
+    ///
+    /// The bytes that were checked are the bytes that are written, so that nothing the trainer left
+    /// behind can change them. Pinning the same bytes again is no error.
+    ///
+    /// # Errors
+    /// [`UpdateError`] says what is wrong with which file. Nothing is pinned then.
+    pub fn pin(
+        &self,
+        workdir: &WorkDir,
+        expected: Expected<'_>,
+    ) -> Result<PinnedUpdate, UpdateError> {
+        let Expected {
+            run,
+            global,
+            max_update_bytes,
+        } = expected;
+        let Reported {
+            num_examples,
+            metrics,
+        } = read_result(&workdir.result())?;
+        let weight = run.study().secagg().weight.weight(num_examples);
+        let metadata = run.metadata().encode(weight, num_examples, &metrics)?;
+
+        let update = read(Output::Update, &workdir.update(), max_update_bytes)?;
+        flatten(run, global, &update)?;
+        let blob = BlobRef::of(&update);
+        let path = self.path(&blob);
+        files::write_secret(&path, &update).map_err(UpdateError::Disk)?;
+        Ok(PinnedUpdate {
+            blob,
+            path,
+            num_examples,
+            weight,
+            metrics,
+            metadata,
+        })
+    }
+
+    /// What a pinned update changes of the global model, as one vector.
+    ///
+    /// # Errors
+    /// [`UpdateError::Changed`] when the file is gone or is not what was pinned: the site is then a
+    /// dropout of this round.
+    pub fn flatten(
+        &self,
+        blob: &BlobRef,
+        run: &RunSpec,
+        global: &[u8],
+    ) -> Result<Vec<f32>, UpdateError> {
+        let path = self.path(blob);
+        let update = match files::read(&path, blob.len_bytes) {
+            Ok(update) if blob.names(&update) => update,
+            Ok(_) | Err(FileError::TooLong { .. }) => return Err(UpdateError::Changed { path }),
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Err(UpdateError::Changed { path });
+            }
+            Err(error) => return Err(UpdateError::Disk(error)),
+        };
+        flatten(run, global, &update)
+    }
+
+    /// Erases an update that no attempt needs any more. One that is gone is no error.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn erase(&self, blob: &BlobRef) -> Result<(), UpdateError> {
+        let path = self.path(blob);
+        let erased = match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => File::open(&self.dir).and_then(|dir| dir.sync_all()),
+        };
+        erased.map_err(|source| {
+            UpdateError::Disk(FileError::Io {
+                act: files::Act::Write,
+                path,
+                source,
+            })
+        })
+    }
+
+    fn path(&self, blob: &BlobRef) -> PathBuf {
+        self.dir.join(format!("{}.safetensors", blob.digest))
+    }
+}
+
+/// Without the site's numbers, which belong into no log.
+impl std::fmt::Debug for PinnedUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("PinnedUpdate");
+        shown.field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// `result.json`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reported {
+    num_examples: u64,
+    #[serde(default)]
+    metrics: BTreeMap<String, f64>,
+}
+
+fn read_result(path: &Path) -> Result<Reported, UpdateError> {
+    let limit_bytes = u64::try_from(MAX_RESULT_BYTES).expect("64 KiB fit in 64 bits");
+    let text = read(Output::Result, path, limit_bytes)?;
+    serde_json::from_slice(&text).map_err(|source| UpdateError::Result { source })
+}
+
+fn flatten(run: &RunSpec, global: &[u8], update: &[u8]) -> Result<Vec<f32>, UpdateError> {
+    let kind = UpdateKind::read(update)?;
+    Ok(flatten_delta(
+        run.layout(),
+        run.selection(),
+        global,
+        update,
+        kind,
+    )?)
+}
+
+/// Reads a file that somebody else wrote: no link is followed, no pipe is waited for, and what is
+/// checked is the file that was opened.
+fn read(file: Output, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, UpdateError> {
+    let unreadable = |source: io::Error| UpdateError::Unreadable {
+        file,
+        path: path.into(),
+        source,
+    };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => {
+            return Err(UpdateError::Missing {
+                file,
+                path: path.into(),
+            });
+        }
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(UpdateError::NotAFile {
+                file,
+                path: path.into(),
+                found: FoundKind::SymbolicLink,
+            });
+        }
+        opened => File::from(opened.map_err(|errno| unreadable(errno.into()))?),
+    };
+    let meta = opened.metadata().map_err(unreadable)?;
+    if let Some(found) = found_kind(meta.file_type()) {
+        return Err(UpdateError::NotAFile {
+            file,
+            path: path.into(),
+            found,
+        });
+    }
+    let too_long = |len_bytes| UpdateError::TooLong {
+        file,
+        len_bytes,
+        limit_bytes,
+    };
+    if meta.len() > limit_bytes {
+        return Err(too_long(meta.len()));
+    }
+    let mut bytes = Vec::new();
+    let read = opened
+        .take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    match u64::try_from(read) {
+        Ok(len_bytes) if len_bytes <= limit_bytes => Ok(bytes),
+        _ => Err(too_long(limit_bytes.saturating_add(1))),
+    }
+}
+
+fn found_kind(kind: std::fs::FileType) -> Option<FoundKind> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some(FoundKind::Directory),
+        kind if kind.is_fifo() => Some(FoundKind::Pipe),
+        _ => Some(FoundKind::Special),
+    }
+}
+
+#[cfg(test)]
+mod tests;
