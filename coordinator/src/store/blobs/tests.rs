@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use tempfile::TempDir;
 
@@ -87,10 +87,13 @@ fn more_or_less_than_was_declared_is_refused() {
 }
 
 #[test]
-fn the_same_bytes_are_one_blob() {
+fn the_same_bytes_are_one_blob_and_the_first_stays() {
     let (_dir, blobs) = blobs();
-    let (first, second) = (blobs.put(b"same").unwrap(), blobs.put(b"same").unwrap());
-    assert_eq!(first, second);
+    let file = |blob: &BlobRef| fs::metadata(blobs.path(&blob.digest)).unwrap().ino();
+    let first = blobs.put(b"same").unwrap();
+    let before = file(&first);
+    assert_eq!(blobs.put(b"same").unwrap(), first);
+    assert_eq!(file(&first), before);
     assert_eq!(blobs.sweep(&BTreeSet::new()).unwrap(), 1);
 }
 
