@@ -1,6 +1,6 @@
 //! The journal in one SQLite file: the default, for one coordinator process.
 //!
-//! One thread owns the connection ([`writer`]); handles send it commands and await its answers. Appends that wait at the same time share
+//! One thread owns the connection (`writer`); handles send it commands and await its answers. Appends that wait at the same time share
 //! one transaction and so one fsync. Payloads are sealed and opened here, on the caller's side, so the thread and the file see only sealed
 //! bytes. Locks, permissions and the schema are checked when the journal is opened; there is no migration and no repair.
 
