@@ -10,3 +10,6 @@ pub mod round;
 pub mod run;
 pub mod terms;
 pub mod vault;
+
+#[cfg(test)]
+mod tests;

@@ -270,6 +270,11 @@ impl Participant {
         }
     }
 
+    /// What the site has promised.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The last result the site knows of.
     pub fn last_result(&self) -> Option<&LastResult> {
         self.ledger.last.as_ref()

@@ -1,0 +1,342 @@
+//! The coordinator: its machines, its key, its blobs, and the hands that do what the machines ask.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::SiteName;
+use veilsum_common::run::RunSpec;
+use veilsum_common::time::Timestamp;
+use veilsum_secagg::context::Attempt;
+use veilsum_secagg::keys::{Identity, Signature};
+use veilsum_secagg::message::{Announcement, Receipt, SurvivorItem, UploadHeader, UploadTrailer};
+use veilsum_secagg::params::round_config_hash;
+use veilsum_secagg::participant::chunk_root;
+use veilsum_secagg::{Bitmap, Digest, coordinator};
+
+use super::job;
+use super::{Appends, Stream, Sum};
+use crate::epoch::{self, Epoch};
+use crate::machine::Machine;
+use crate::notice::{Notice, Position, notices};
+use crate::rejection::Rejection;
+use crate::round::{self, Opening, Outcome, Round, Upload};
+use crate::run::{self, NextRound, Run, State};
+use crate::terms::Terms;
+
+/// A finished attempt, as its journal kept it.
+pub struct Step {
+    pub next: NextRound,
+    pub outcome: Outcome,
+    pub journal: Vec<(Timestamp, round::Event)>,
+    pub asked: Vec<String>,
+}
+
+pub struct Hub {
+    pub spec: Arc<RunSpec>,
+    pub identity: Arc<Identity>,
+    pub run: Stream<Run>,
+    pub epoch: Option<Stream<Epoch>>,
+    pub round: Option<(NextRound, Stream<Round>)>,
+    /// Attempts before the current one.
+    pub past: Vec<Step>,
+    pub blobs: BTreeMap<Digest, Vec<u8>>,
+    /// What every computed round summed up to.
+    pub sums: Vec<Sum>,
+    pub online: BTreeSet<SiteName>,
+    waiting: Option<NextRound>,
+    appends: Appends,
+}
+
+impl Hub {
+    pub fn new(
+        spec: Arc<RunSpec>,
+        identity: Arc<Identity>,
+        model: Vec<u8>,
+        at: Timestamp,
+        appends: &Appends,
+    ) -> Self {
+        let (terms, first) = (terms(&spec), BlobRef::of(&model));
+        let open = move || Run::open(terms.clone(), first, at);
+        Self {
+            spec,
+            identity,
+            run: Stream::new(open, appends),
+            epoch: None,
+            round: None,
+            past: Vec::new(),
+            blobs: BTreeMap::from([(first.digest, model)]),
+            sums: Vec::new(),
+            online: BTreeSet::new(),
+            waiting: None,
+            appends: appends.clone(),
+        }
+    }
+
+    pub fn run(&self) -> &Run {
+        &self.run.machine
+    }
+
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch.as_ref().expect("an epoch is open").machine
+    }
+
+    pub fn round(&self) -> &Round {
+        &self.round.as_ref().expect("a round is open").1.machine
+    }
+
+    pub fn over(&self) -> bool {
+        self.run().state() != State::Running
+    }
+
+    pub fn model(&self) -> &[u8] {
+        &self.blobs[&self.run().model().digest]
+    }
+
+    /// How the attempt before the current one ended, or the current one if it did.
+    pub fn last_outcome(&self) -> &Outcome {
+        let current = self
+            .round
+            .as_ref()
+            .and_then(|(_, round)| round.machine.outcome());
+        current.unwrap_or_else(|| &self.past.last().expect("an attempt has ended").outcome)
+    }
+
+    pub fn news(&self) -> Vec<(Position, Notice)> {
+        let epoch = self.epoch.as_ref().map(|epoch| &epoch.machine);
+        let round = self.round.as_ref().map(|(_, round)| &round.machine);
+        notices(self.run(), epoch, round, Position::default())
+    }
+
+    /// When some machine wants to be asked again.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let epoch = self
+            .epoch
+            .as_ref()
+            .and_then(|epoch| epoch.machine.deadline());
+        let round = self
+            .round
+            .as_ref()
+            .and_then(|(_, round)| round.machine.deadline());
+        epoch.into_iter().chain(round).min()
+    }
+
+    /// Decides what is due and does what follows, until nothing does.
+    pub fn tick(&mut self, at: Timestamp) {
+        for _ in 0..1000 {
+            let before = self.appends.count();
+            self.run.decide(at);
+            let asked = self.run.outputs();
+            let busy = !asked.is_empty();
+            asked.into_iter().for_each(|output| self.do_run(at, output));
+            self.tick_epoch(at);
+            self.tick_round(at);
+            if let Some(next) = self.waiting.take() {
+                self.open_round(at, next);
+            }
+            if !busy && self.appends.count() == before {
+                return;
+            }
+        }
+        panic!("the coordinator never comes to rest");
+    }
+
+    fn tick_epoch(&mut self, at: Timestamp) {
+        let Some(epoch) = &mut self.epoch else { return };
+        epoch.decide(at);
+        let number = epoch.machine.number();
+        for epoch::Output::End(outcome) in epoch.outputs() {
+            let ended = run::Event::EpochEnded {
+                epoch: number,
+                outcome,
+            };
+            drop(self.run.submit(at, ended)); // told twice after a crash
+        }
+    }
+
+    fn tick_round(&mut self, at: Timestamp) {
+        let Some((next, round)) = &mut self.round else {
+            return;
+        };
+        round.decide(at);
+        let (next, outputs) = (next.clone(), round.outputs());
+        for output in outputs {
+            match output {
+                round::Output::Compute => self.compute(at, &next),
+                round::Output::Discard(staged) => {
+                    staged
+                        .iter()
+                        .for_each(|blob| drop(self.blobs.remove(&blob.digest)));
+                }
+                round::Output::End(outcome) => {
+                    let (round, seq) = (next.round, next.seq);
+                    let ended = run::Event::RoundEnded {
+                        round,
+                        seq,
+                        outcome,
+                    };
+                    drop(self.run.submit(at, ended)); // told twice after a crash
+                }
+            }
+        }
+    }
+
+    fn do_run(&mut self, at: Timestamp, output: run::Output) {
+        match output {
+            run::Output::OpenEpoch { epoch } => {
+                let known = self.epoch.as_ref().map_or(0, |open| open.machine.number());
+                if known < epoch {
+                    let terms = terms(&self.spec);
+                    let open = move || Epoch::open(terms.clone(), epoch, at);
+                    self.epoch = Some(Stream::new(open, &self.appends));
+                }
+            }
+            run::Output::OpenRound(next) => {
+                let known = self.round.as_ref().map(|(next, _)| (next.epoch, next.seq));
+                if known != Some((next.epoch, next.seq)) {
+                    self.open_round(at, *next);
+                }
+            }
+            run::Output::Ended(_) => {}
+        }
+    }
+
+    /// Everybody who is online holds shares; with too few the round waits.
+    fn open_round(&mut self, at: Timestamp, next: NextRound) {
+        let epoch = self.epoch();
+        let roster = Arc::clone(epoch.roster().expect("the epoch is certified"));
+        let n = roster.len();
+        let sites: Vec<SiteName> = (0..n).map(|i| epoch.site(i).unwrap().clone()).collect();
+        let able =
+            |i: &u32| self.online.contains(&sites[*i as usize]) && !next.excluded.contains(i);
+        let holders = Bitmap::of(n, (0..n).filter(able));
+        let params = self.spec.params();
+        let (have, threshold) = (holders.count(), params.threshold(holders.count(), n));
+        if have < params.holders_floor(n) || threshold > have {
+            self.waiting = Some(next);
+            return;
+        }
+        let terms = terms(&self.spec);
+        let [commit_by, submit_by, expires] = terms.deadlines(at);
+        let round_config = self.spec.round_config_bytes(next.round);
+        let announcement = Announcement {
+            epoch_ctx: roster.ctx(),
+            round: next.round,
+            seq: next.seq,
+            retry_of: Digest::ZERO,
+            model_hash: next.model.digest,
+            prev_result_hash: next.prev_result,
+            roundcfg_hash: round_config_hash(&round_config),
+            holders,
+            threshold,
+            commit_by_ms: commit_by.0,
+            submit_by_ms: submit_by.0,
+            expires_ms: expires.0,
+        };
+        let opening = Opening {
+            round_config,
+            abort_certificates: next.abort_certificates.clone(),
+            excluded: next.excluded.clone(),
+        };
+        let attempt = Arc::new(Attempt::new(roster, announcement).unwrap());
+        let open = move || {
+            let (attempt, sites) = (Arc::clone(&attempt), sites.clone());
+            Round::open(terms.clone(), attempt, sites, opening.clone(), at)
+        };
+        if let Some((next, round)) = self.round.take() {
+            self.past.push(Step {
+                next,
+                outcome: round.machine.outcome().expect("it is over").clone(),
+                journal: round.journal,
+                asked: round.asked,
+            });
+        }
+        self.round = Some((next, Stream::new(open, &self.appends)));
+    }
+
+    fn compute(&mut self, at: Timestamp, next: &NextRound) {
+        let model = self.blobs[&next.model.digest].clone();
+        let event = match job::run(&self.spec, &model, self.round(), &self.blobs) {
+            Ok((computed, sum, bytes)) => {
+                self.blobs.insert(computed.next_model.digest, bytes);
+                self.sums.push(sum);
+                round::Event::JobDone(Box::new(computed))
+            }
+            Err(reason) => round::Event::Lost(reason),
+        };
+        drop(self.tell(at, event)); // computed twice after a crash
+    }
+
+    /// A message of a site, or of a worker, to the current round.
+    pub fn tell(&mut self, at: Timestamp, event: round::Event) -> Result<(), Rejection> {
+        let closed = Rejection::Elsewhere("attempt");
+        self.round.as_mut().ok_or(closed)?.1.submit(at, event)
+    }
+
+    pub fn tell_epoch(&mut self, at: Timestamp, event: epoch::Event) -> Result<(), Rejection> {
+        let closed = Rejection::Elsewhere("epoch");
+        self.epoch.as_mut().ok_or(closed)?.submit(at, event)
+    }
+
+    /// Index of a site in the current roster.
+    pub fn index(&self, site: &SiteName) -> u32 {
+        self.epoch().index_of(site).expect("it is in the roster")
+    }
+
+    /// SubmitMasked: checks header and trailer, stages the bytes, gives the signed receipt.
+    pub fn receive(
+        &mut self,
+        at: Timestamp,
+        from: &SiteName,
+        header: &UploadHeader,
+        bytes: &[u8],
+        trailer: &UploadTrailer,
+    ) -> Result<(Receipt, Signature), Rejection> {
+        let (index, round) = (self.index(from), self.round());
+        if let Some(known) = round.uploads().get(&index) {
+            let ctx = round.cohort().expect("there are uploads").ctx();
+            return Ok(self.receipt(ctx, known));
+        }
+        let cohort = round.expects_upload(index)?.clone();
+        let (attempt, ctx) = (round.attempt(), cohort.ctx());
+        coordinator::check_header(attempt, &cohort, index, header)?;
+        let root = chunk_root(&[Digest::of_bulk(bytes)]).expect("one chunk");
+        let upload_hash = coordinator::check_trailer(attempt, &cohort, index, &root, trailer)?;
+        let blob = BlobRef::of(bytes);
+        self.blobs.insert(blob.digest, bytes.to_vec());
+        let item = SurvivorItem {
+            index,
+            upload_hash,
+            signature: trailer.signature,
+        };
+        let upload = Upload {
+            item,
+            metadata: trailer.metadata.clone(),
+            blob,
+            at,
+        };
+        self.tell(at, round::Event::Uploaded(Box::new(upload.clone())))?;
+        Ok(self.receipt(ctx, &upload))
+    }
+
+    fn receipt(&self, ctx: Digest, upload: &Upload) -> (Receipt, Signature) {
+        let receipt = Receipt {
+            ctx,
+            upload_hash: upload.item.upload_hash,
+            time_ms: upload.at.0,
+        };
+        (receipt, receipt.sign(&self.identity))
+    }
+}
+
+/// The run's terms, as the edge derives them.
+pub fn terms(spec: &RunSpec) -> Terms {
+    let rounds = spec.study().rounds();
+    Terms {
+        params: Arc::new(spec.params().clone()),
+        rounds: rounds.count,
+        target: rounds.cohort.target,
+        join: rounds.join_timeout,
+        report: rounds.report_timeout,
+    }
+}

@@ -1,0 +1,613 @@
+//! One site: its machine, what its store keeps, and the hands that do what the machine asks.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::SiteName;
+use veilsum_common::model;
+use veilsum_common::run::RunSpec;
+use veilsum_common::time::Timestamp;
+use veilsum_secagg::context::Attempt;
+use veilsum_secagg::keys::{BindingClaim, Identity, Seed};
+use veilsum_secagg::message::{
+    AbortAttestation, Attestation, SurvivorItem, SurvivorProposal, UnmaskList,
+};
+use veilsum_secagg::participant::Binding;
+use veilsum_secagg::prg::Keystream;
+use veilsum_secagg::{Digest, coordinator};
+use zeroize::Zeroizing;
+
+use super::stream::Fate;
+use super::{Appends, Hub, Witness, drain, seed};
+use crate::machine::Machine;
+use crate::notice::{Notice, Position};
+use crate::participant::session::SessionPhase;
+use crate::participant::{Contribution, Event, Output, Participant, Setting, Step};
+use crate::policy::Policy;
+use crate::rejection::Rejection;
+use crate::round::{self, Decline};
+use crate::vault::{SecretOp, Vault};
+use crate::{epoch, run};
+
+/// Which hand an output asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Join,
+    Confirm,
+    Train,
+    Commit,
+    Upload,
+    OpenShares,
+    Judge,
+    Attest,
+    Unmask,
+    Abort,
+    Forget,
+}
+
+impl Kind {
+    pub const ALL: [Self; 11] = [
+        Self::Join,
+        Self::Confirm,
+        Self::Train,
+        Self::Commit,
+        Self::Upload,
+        Self::OpenShares,
+        Self::Judge,
+        Self::Attest,
+        Self::Unmask,
+        Self::Abort,
+        Self::Forget,
+    ];
+
+    pub fn of(output: &Output) -> Self {
+        match output {
+            Output::Join(_) => Self::Join,
+            Output::Confirm(_) => Self::Confirm,
+            Output::Train(_) => Self::Train,
+            Output::Commit(_) => Self::Commit,
+            Output::Upload(_) => Self::Upload,
+            Output::OpenShares(_) => Self::OpenShares,
+            Output::Judge(..) => Self::Judge,
+            Output::Attest(_) => Self::Attest,
+            Output::Unmask(..) => Self::Unmask,
+            Output::Abort(_) => Self::Abort,
+            Output::Forget(_) => Self::Forget,
+        }
+    }
+}
+
+/// What a site's trainer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trainer {
+    Trains,
+    Declines(Decline),
+}
+
+/// What a site adds to the sum, in clear.
+pub struct Contributed {
+    pub elements: Vec<i64>,
+    pub lanes: Vec<u64>,
+}
+
+pub struct Site {
+    pub index: u32,
+    pub name: SiteName,
+    pub identity: Arc<Identity>,
+    pub policy: Policy,
+    pub machine: Participant,
+    /// What the store keeps beside the journal.
+    pub stored: BTreeMap<String, Zeroizing<Vec<u8>>>,
+    pub journal: Vec<(Timestamp, Event)>,
+    pub pending: VecDeque<Output>,
+    /// Everything that was ever asked of the world.
+    pub asked: Vec<String>,
+    /// Update files, by the name of their bytes.
+    pub files: BTreeMap<Digest, Vec<f32>>,
+    pub online: bool,
+    /// Kinds of request that never get through.
+    pub silent: BTreeSet<Kind>,
+    pub trainer: Trainer,
+    /// How often the trainer ran.
+    pub trained: u32,
+    /// Everything that was refused, but for repetitions.
+    pub refused: Vec<Rejection>,
+    /// Draws are fresh from one number to the next.
+    pub draws: u64,
+    /// Whether every draw is a new one; else equal events get equal draws, so that traces can be compared.
+    pub fresh_draws: bool,
+    spec: Arc<RunSpec>,
+    last: Option<Contributed>,
+    appends: Appends,
+}
+
+impl Site {
+    pub fn new(
+        index: u32,
+        identity: Arc<Identity>,
+        spec: &Arc<RunSpec>,
+        policy: &Policy,
+        appends: &Appends,
+    ) -> Self {
+        let name = format!("site-{index}").parse().unwrap();
+        let machine = machine(spec, &identity, policy, Vault::default());
+        Self {
+            index,
+            name,
+            identity,
+            policy: policy.clone(),
+            machine,
+            stored: BTreeMap::new(),
+            journal: Vec::new(),
+            pending: VecDeque::new(),
+            asked: Vec::new(),
+            files: BTreeMap::new(),
+            online: true,
+            silent: BTreeSet::new(),
+            trainer: Trainer::Trains,
+            trained: 0,
+            refused: Vec::new(),
+            draws: 0,
+            fresh_draws: false,
+            spec: Arc::clone(spec),
+            last: None,
+            appends: appends.clone(),
+        }
+    }
+
+    /// admit → secrets → append with them → apply → handle.
+    pub fn submit(&mut self, at: Timestamp, event: Event) -> Result<(), Rejection> {
+        self.machine.admit(at, &event)?;
+        let fresh = self.draw(&event);
+        let ops = self.machine.secrets(&event, &fresh)?;
+        let fate = self.appends.append(&event);
+        if fate == Fate::Never {
+            self.reboot(at);
+            return Ok(()); // nobody waits for an answer: what was asked is asked again
+        }
+        self.journal.push((at, event.clone()));
+        self.store(&ops);
+        if fate == Fate::DurableOnly {
+            self.reboot(at);
+            return Ok(());
+        }
+        self.machine.apply(ops);
+        self.machine
+            .handle(at, event)
+            .expect("one writer: what was admitted is handled");
+        self.collect();
+        Ok(())
+    }
+
+    fn store(&mut self, ops: &[SecretOp]) {
+        for op in ops {
+            match op {
+                SecretOp::Put { name, secret } => {
+                    drop(self.stored.insert(name.clone(), secret.clone()));
+                }
+                SecretOp::Erase { name } => drop(self.stored.remove(name)),
+            }
+        }
+    }
+
+    fn draw(&mut self, event: &Event) -> Seed {
+        if self.fresh_draws {
+            self.draws += 1;
+        }
+        let purpose = match event {
+            Event::Joined { epoch, .. } => format!("joined {epoch}"),
+            Event::Trained(contribution) => format!("trained {}", contribution.model_hash),
+            Event::Attempt { ann_hash, .. } => format!("attempt {ann_hash}"),
+            _ => String::from("unused"),
+        };
+        seed(&format!("{} {purpose}", self.name), self.draws)
+    }
+
+    fn collect(&mut self) {
+        let outputs = drain(&mut self.machine);
+        self.asked
+            .extend(outputs.iter().map(|output| format!("{output:?}")));
+        self.pending.extend(outputs);
+    }
+
+    /// The process starts again: the vault as it was stored, every entry with its own time, outputs thrown away, resume.
+    pub fn reboot(&mut self, _at: Timestamp) {
+        self.machine = self.replayed();
+        self.pending.clear();
+        self.machine.resume();
+        self.collect();
+    }
+
+    /// A fresh machine after every entry of the journal.
+    pub fn replayed(&self) -> Participant {
+        let vault = Vault::restore(self.stored.clone());
+        let mut machine = machine(&self.spec, &self.identity, &self.policy, vault);
+        for (at, event) in &self.journal {
+            machine
+                .handle(*at, event.clone())
+                .expect("it was handled before");
+            drain(&mut machine);
+        }
+        machine
+    }
+
+    /// How many outputs of a kind wait for a hand that may act.
+    pub fn asked(&self, kind: Kind) -> usize {
+        if !self.online || self.silent.contains(&kind) {
+            return 0;
+        }
+        self.pending
+            .iter()
+            .filter(|output| Kind::of(output) == kind)
+            .count()
+    }
+
+    pub fn take(&mut self, kind: Kind) -> Option<Output> {
+        let place = self
+            .pending
+            .iter()
+            .position(|output| Kind::of(output) == kind)?;
+        self.pending.remove(place)
+    }
+
+    /// Polls from the beginning and takes in what it is told.
+    pub fn hear(&mut self, at: Timestamp, hub: &Hub) {
+        for (position, notice) in hub.news() {
+            let heard = self.told(at, hub, position, notice);
+            self.note(heard);
+        }
+    }
+
+    pub fn note(&mut self, result: Result<(), Rejection>) {
+        match result {
+            Ok(()) | Err(Rejection::Repeated) => {}
+            Err(rejection) => self.refused.push(rejection),
+        }
+        self.collect();
+    }
+
+    fn told(
+        &mut self,
+        at: Timestamp,
+        hub: &Hub,
+        position: Position,
+        notice: Notice,
+    ) -> Result<(), Rejection> {
+        match notice {
+            Notice::EpochOpen { epoch, .. } => {
+                let binding = Box::new(binding(&self.name));
+                self.submit(at, Event::Joined { epoch, binding })
+            }
+            Notice::RosterReady { epoch, .. } => {
+                if self.machine.roster().is_some() || self.machine.epoch() != epoch {
+                    return Ok(()); // spares the tests n signatures each time
+                }
+                let advertisements = hub.epoch().advertisements().cloned().collect();
+                self.submit(at, Event::Enrolled { advertisements })
+            }
+            Notice::RosterCertified(certificate) => {
+                self.submit(at, Event::RosterCertified(certificate))
+            }
+            Notice::RoundOpen {
+                announcement,
+                round_config,
+                proofs,
+            } => {
+                let signature = announcement.sign(&hub.identity);
+                let opened = Event::Opened {
+                    announcement,
+                    signature,
+                    round_config,
+                    proofs,
+                };
+                self.submit(at, opened)
+            }
+            Notice::CohortReady(cohort) => {
+                let signature = cohort.sign(&hub.identity);
+                self.step_of(at, cohort.ann_hash, Step::CohortSeen { cohort, signature })
+            }
+            Notice::SurvivorProposal(proposal) => {
+                let signature = proposal.sign(&hub.identity);
+                self.machine.propose(proposal, &signature)
+            }
+            Notice::SurvivorsCertified(certificate) => self.step(at, Step::Released(certificate)),
+            Notice::AbortProposal(announcement) => {
+                let signature = announcement.sign(&hub.identity);
+                self.submit(
+                    at,
+                    Event::AbortProposed {
+                        announcement,
+                        signature,
+                    },
+                )
+            }
+            Notice::Result { result, .. } => {
+                let signature = result.sign(&hub.identity);
+                let place = (position.epoch, position.seq);
+                self.submit(
+                    at,
+                    Event::Finished {
+                        place,
+                        result,
+                        signature,
+                    },
+                )
+            }
+            Notice::Ended(run::State::Running) => unreachable!("a run that goes on has not ended"),
+            Notice::Ended(_) => Ok(()),
+        }
+    }
+
+    /// A step of the attempt the site is in.
+    pub fn step(&mut self, at: Timestamp, step: Step) -> Result<(), Rejection> {
+        let ann_hash = self
+            .machine
+            .attempt()
+            .ok_or(Rejection::Elsewhere("attempt"))?
+            .hash();
+        self.step_of(at, ann_hash, step)
+    }
+
+    fn step_of(&mut self, at: Timestamp, ann_hash: Digest, step: Step) -> Result<(), Rejection> {
+        let step = Box::new(step);
+        self.submit(at, Event::Attempt { ann_hash, step })
+    }
+
+    /// Does everything of this kind that is asked.
+    pub fn act(&mut self, at: Timestamp, kind: Kind, hub: &mut Hub, witness: &mut Witness) {
+        for _ in 0..self.asked(kind) {
+            // a crash on the way forgets the rest
+            let Some(output) = self.take(kind) else {
+                return;
+            };
+            let done = self.perform(at, hub, witness, output);
+            self.note(done);
+        }
+    }
+
+    fn perform(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+        output: Output,
+    ) -> Result<(), Rejection> {
+        match output {
+            Output::Join(advertisement) => {
+                let site = self.name.clone();
+                hub.tell_epoch(
+                    at,
+                    epoch::Event::Advertised {
+                        site,
+                        advertisement,
+                    },
+                )
+            }
+            Output::Confirm(confirmation) => {
+                hub.tell_epoch(at, epoch::Event::Confirmed(confirmation))
+            }
+            Output::Train(attempt) => self.train(at, hub, &attempt),
+            Output::Commit(_) => self.commit(at, hub, witness),
+            Output::Upload(attempt) => self.upload(at, hub, witness, &attempt),
+            Output::OpenShares(attempt) => {
+                let (round, index) = (hub.round(), hub.index(&self.name));
+                let items = coordinator::share_items(round.attempt(), round.commits(), index)?;
+                self.machine.open_shares(attempt.hash(), &items)
+            }
+            Output::Judge(_, proposal) => {
+                let verdict = self.machine.judge(&proposal, &survivors(hub, &proposal))?;
+                self.step(at, Step::Attested(verdict))
+            }
+            Output::Attest(attestation) => self.attest(at, hub, witness, attestation),
+            Output::Unmask(ann_hash, list) => self.unmask(at, hub, witness, ann_hash, list),
+            Output::Abort(attestation) => self.abort(at, hub, witness, attestation),
+            Output::Forget(file) => {
+                self.files.remove(&file.digest);
+                Ok(())
+            }
+        }
+    }
+
+    /// The update of site i has a quarter in element i, and a little of everything else.
+    fn train(&mut self, at: Timestamp, hub: &mut Hub, attempt: &Attempt) -> Result<(), Rejection> {
+        if let Trainer::Declines(why) = self.trainer {
+            self.step(at, Step::SatOut(why))?;
+            let index = hub.index(&self.name);
+            return hub.tell(at, round::Event::Declined { index, why });
+        }
+        self.trained += 1;
+        let announcement = attempt.announcement();
+        let model = &hub.blobs[&announcement.model_hash];
+        let global = model::flatten(self.spec.layout(), self.spec.selection(), model).unwrap();
+        let noise =
+            Digest::of_bulk(format!("{} {}", self.name, announcement.model_hash).as_bytes());
+        let small = |k: usize| f32::from(noise.0[k % 32]) / 4096.0;
+        let mark = |k: usize| if k == self.index as usize { 0.25 } else { 0.0 };
+        let update: Vec<f32> = (0..global.len())
+            .map(|k| small(k) + mark(k) - global[k] / 2.0)
+            .collect();
+        let weight = 10 * (u64::from(self.index) + 1);
+        let loss = BTreeMap::from([(String::from("loss"), 1.0 + f64::from(self.index) / 2.0)]);
+        let bytes: Vec<u8> = update.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let contribution = Contribution {
+            round: announcement.round,
+            model_hash: announcement.model_hash,
+            roundcfg_hash: announcement.roundcfg_hash,
+            update: BlobRef::of(&bytes),
+            weight,
+            metadata: self.spec.metadata().encode(weight, weight, &loss).unwrap(),
+        };
+        self.files.insert(contribution.update.digest, update);
+        self.submit(at, Event::Trained(Box::new(contribution)))
+    }
+
+    fn commit(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+    ) -> Result<(), Rejection> {
+        if self.machine.session() == Some(SessionPhase::Training) {
+            self.step(at, Step::Committed)?; // which asks for the Commit again
+            return Ok(());
+        }
+        let commit = self.machine.commit()?;
+        witness.commit(self.name.as_str(), &commit);
+        let (index, commit) = (hub.index(&self.name), Box::new(commit));
+        answered(hub.tell(at, round::Event::Committed { index, commit }))?;
+        self.step(at, Step::Answered)
+    }
+
+    fn upload(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+        attempt: &Attempt,
+    ) -> Result<(), Rejection> {
+        let near = coordinator::neighbourhood(
+            hub.round().attempt(),
+            hub.round().commits(),
+            hub.index(&self.name),
+        )?;
+        let masking = self
+            .machine
+            .masking(&near)
+            .inspect_err(|_| self.machine.drop_out())?;
+        let own = self.contributed();
+        if matches!(self.machine.session(), Some(SessionPhase::Committed { .. })) {
+            self.step(at, Step::Submitting)?;
+        }
+        if self.machine.session() != Some(SessionPhase::Submitting) {
+            return Ok(()); // the process crashed
+        }
+        let bytes = masking.chunk(0, &own.elements);
+        let (trailer, _) = masking.trailer(&self.identity, &[Digest::of_bulk(&bytes)], &own.lanes);
+        witness.upload(
+            self.name.as_str(),
+            attempt.hash(),
+            masking.ctx(),
+            &bytes,
+            &trailer,
+        );
+        let received = hub.receive(at, &self.name, &masking.header(), &bytes, &trailer);
+        self.last = Some(own);
+        let (receipt, signature) = received?;
+        self.step(at, Step::Received { receipt, signature })
+    }
+
+    /// The pinned update, quantised with the pinned rounding: the same numbers every time.
+    fn own(&self, contribution: &Contribution) -> Contributed {
+        let z = self.machine.rounding().expect("the update is pinned");
+        let noise = |chunk, bytes: &mut [u8]| Keystream::new(&z, 0, chunk).fill(bytes);
+        let update = &self.files[&contribution.update.digest];
+        let quantised = self
+            .spec
+            .quantiser()
+            .quantise(update, contribution.weight, &noise)
+            .unwrap();
+        Contributed {
+            elements: quantised.lanes,
+            lanes: contribution.metadata.clone(),
+        }
+    }
+
+    /// What the site adds to the current model, or added to the last one.
+    pub fn contributed(&self) -> Contributed {
+        match (self.machine.contribution(), &self.last) {
+            (Some(contribution), _) => self.own(contribution),
+            (None, Some(last)) => Contributed {
+                elements: last.elements.clone(),
+                lanes: last.lanes.clone(),
+            },
+            (None, None) => panic!("{} has not contributed", self.name),
+        }
+    }
+
+    fn attest(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+        attestation: Box<Attestation>,
+    ) -> Result<(), Rejection> {
+        let index = hub.index(&self.name);
+        witness.attestation(self.name.as_str(), self.ann_hash(), &attestation);
+        answered(hub.tell(at, round::Event::Attested { index, attestation }))
+    }
+
+    fn unmask(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+        ann_hash: Digest,
+        list: Box<UnmaskList>,
+    ) -> Result<(), Rejection> {
+        let index = hub.index(&self.name);
+        witness.list(self.name.as_str(), ann_hash, &list);
+        answered(hub.tell(at, round::Event::Unmasked { index, list }))?;
+        self.step_of(at, ann_hash, Step::Delivered)
+    }
+
+    fn abort(
+        &mut self,
+        at: Timestamp,
+        hub: &mut Hub,
+        witness: &mut Witness,
+        attestation: AbortAttestation,
+    ) -> Result<(), Rejection> {
+        let index = hub.index(&self.name);
+        witness.abort(self.name.as_str(), &attestation);
+        answered(hub.tell(at, round::Event::AbortAttested { index, attestation }))
+    }
+
+    fn ann_hash(&self) -> Digest {
+        self.machine.attempt().expect("it is in an attempt").hash()
+    }
+}
+
+/// A repeated message gets the first answer.
+fn answered(result: Result<(), Rejection>) -> Result<(), Rejection> {
+    match result {
+        Err(Rejection::Repeated) => Ok(()),
+        other => other,
+    }
+}
+
+/// What GetSurvivors gives.
+pub fn survivors(hub: &Hub, proposal: &SurvivorProposal) -> Vec<SurvivorItem> {
+    let uploads = hub.round().uploads().values();
+    let kept = uploads.filter(|upload| proposal.survivors.contains(upload.item.index));
+    kept.map(|upload| upload.item).collect()
+}
+
+pub fn machine(
+    spec: &Arc<RunSpec>,
+    identity: &Arc<Identity>,
+    policy: &Policy,
+    vault: Vault,
+) -> Participant {
+    let setting = Setting {
+        spec: Arc::clone(spec),
+        identity: Arc::clone(identity),
+        policy: policy.clone(),
+    };
+    Participant::new(setting, vault).unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+pub fn binding(site: &SiteName) -> Binding {
+    let claim = BindingClaim {
+        organisation: String::from("org"),
+        site: site.to_string(),
+        not_before: 0,
+        not_after: 1 << 40,
+    };
+    Binding {
+        claim,
+        scheme: 0x0807,
+        signature: Vec::new(),
+        chain: Vec::new(),
+    }
+}
