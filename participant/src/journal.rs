@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use veilsum_common::time::Timestamp;
@@ -21,12 +21,11 @@ use crate::keystore::StoreKey;
 
 mod error;
 mod file;
-mod marker;
+pub mod marker;
 mod seal;
 mod vault;
 
 pub use error::{Damage, Error, Part};
-pub use marker::{Marker, MarkerError, MarkerFile, Promise};
 use seal::Sealer;
 /// What happens to a secret in the transaction of the events beside it. Putting erases what was there; erasing may repeat.
 pub use veilsum_engine::vault::SecretOp as VaultOp;
@@ -35,7 +34,6 @@ pub use veilsum_engine::vault::SecretOp as VaultOp;
 pub struct Journal {
     db: Connection,
     sealer: Sealer,
-    path: PathBuf,
     state: State,
     /// Held for its lock on the data directory, which the operating system drops with it.
     _lock: File,
@@ -74,7 +72,6 @@ impl Journal {
         Ok(Self {
             db,
             sealer,
-            path,
             state: State::Sound,
             _lock: lock,
         })
@@ -155,12 +152,6 @@ impl Journal {
         self.check_sound()?;
         let forgotten = self.try_forget(stream);
         self.poison_after(forgotten)
-    }
-
-    /// The database file, for messages.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     fn try_append(

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use veilsum_daemon::files::FileError;
+
 /// Why the journal cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,14 +17,9 @@ pub enum Error {
         /// The directory.
         dir: PathBuf,
     },
-    /// The data directory cannot be made, locked or written.
-    #[error("cannot use the data directory {}", dir.display())]
-    Directory {
-        /// The directory, or a file in it.
-        dir: PathBuf,
-        /// What the operating system said.
-        source: std::io::Error,
-    },
+    /// The data directory or the file in it cannot be made, locked or opened.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Others can reach the file or its directory.
     #[error("{} has mode {mode:04o}, so others than its owner can change the journal; run: chmod go-rwx {}", path.display(), path.display())]
     Exposed {

@@ -9,20 +9,17 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-use veilsum_daemon::files;
+use veilsum_daemon::files::{self, Act, FileError};
 
 use super::Error;
 use super::seal::{Context, Sealer};
 
 /// Makes the data directory if need be and takes it for this process.
 pub(super) fn lock(dir: &Path) -> Result<File, Error> {
-    let failed = |source| Error::Directory {
-        dir: dir.into(),
-        source,
-    };
-    files::private_directory(dir).map_err(|error| failed(io::Error::other(error)))?;
+    let failed = |source| failed(Act::Read, dir, source);
+    files::private_directory(dir)?;
     let lock = File::open(dir).map_err(failed)?;
-    let mode = lock.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    let mode = mode(&lock).map_err(failed)?;
     if mode & OTHERS_WRITE != 0 {
         return Err(Error::Exposed {
             path: dir.into(),
@@ -109,10 +106,7 @@ pub(super) fn truncate_log(db: &Connection) -> Result<(), Error> {
 /// Makes the file before SQLite does, so that there is no moment in which others may read it. SQLite
 /// gives its log the permissions of its database.
 fn touch(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Directory {
-        dir: path.into(),
-        source,
-    };
+    let failed = |source| failed(Act::Write, path, source);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -121,7 +115,7 @@ fn touch(path: &Path) -> Result<(), Error> {
         .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    let mode = mode(&file).map_err(failed)?;
     match mode & OTHERS_ANY {
         0 => Ok(()),
         _ => Err(Error::Exposed {
@@ -129,6 +123,15 @@ fn touch(path: &Path) -> Result<(), Error> {
             mode,
         }),
     }
+}
+
+fn mode(file: &File) -> io::Result<u32> {
+    Ok(file.metadata()?.permissions().mode() & 0o7777)
+}
+
+fn failed(act: Act, path: &Path, source: io::Error) -> Error {
+    let path = path.into();
+    FileError::Io { act, path, source }.into()
 }
 
 /// Makes a setting that answers, and refuses to go on when the answer is not the one asked for.

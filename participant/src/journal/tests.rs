@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 const STREAM: &str = "run_a";
+const LOG_NAME: &str = "journal.sqlite-wal";
 
 fn key(byte: u8) -> StoreKey {
     StoreKey::from_bytes(Zeroizing::new([byte; 32]))
@@ -89,6 +90,58 @@ fn entries_come_back_in_order_after_a_restart() {
     assert_eq!(journal.read(STREAM).unwrap(), written);
     assert_eq!(journal.read("ledger").unwrap(), [entry(7, b"")]);
     assert_eq!(journal.streams().unwrap(), ["ledger", STREAM]);
+}
+
+/// What a power cut leaves: the files as they are on disk, opened somewhere else.
+#[test]
+fn what_was_appended_survives_a_crash_and_what_was_erased_does_not() {
+    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut journal = open(dir.path());
+    let ops = [put("seed", &[1; 32]), put("holder", &[2; 32])];
+    journal
+        .append(STREAM, 0, &[entry(1, b"committed")], &ops)
+        .unwrap();
+    journal
+        .append(STREAM, 1, &[entry(2, b"received")], &[erase("seed")])
+        .unwrap();
+    journal
+        .append(STREAM, 2, &[entry(3, b"attested")], &[])
+        .unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), image.path().join(file.file_name())).unwrap();
+    }
+    let crashed = open(image.path());
+    assert_eq!(crashed.read(STREAM).unwrap(), journal.read(STREAM).unwrap());
+    assert_eq!(secrets(&crashed), [("holder".into(), vec![2; 32])]);
+}
+
+#[test]
+fn an_append_that_was_cut_short_is_gone_and_those_before_it_are_not() {
+    let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut journal = open(dir.path());
+    journal
+        .append(STREAM, 0, &[entry(1, b"kept")], &[put("seed", b"kept")])
+        .unwrap();
+    let before = fs::metadata(dir.path().join(LOG_NAME)).unwrap().len();
+    let ops = [put("holder", b"lost")];
+    journal
+        .append(STREAM, 1, &[entry(2, b"lost"), entry(3, b"lost")], &ops)
+        .unwrap();
+    let log = fs::read(dir.path().join(LOG_NAME)).unwrap();
+    let cuts = [
+        before,
+        before + 1,
+        before + 4096,
+        u64::try_from(log.len()).unwrap() - 1,
+    ];
+    for cut in cuts.map(|cut| usize::try_from(cut).unwrap()) {
+        fs::copy(dir.path().join(FILE_NAME), image.path().join(FILE_NAME)).unwrap();
+        fs::write(image.path().join(LOG_NAME), &log[..cut]).unwrap();
+        let crashed = open(image.path());
+        assert_eq!(crashed.read(STREAM).unwrap(), [entry(1, b"kept")], "{cut}");
+        assert_eq!(secrets(&crashed), [("seed".into(), b"kept".to_vec())]);
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 use veilsum_common::{Span, Timestamp};
 use veilsum_daemon::shutdown::Shutdown;
 
@@ -68,7 +69,7 @@ impl Hook {
         let stdout = child
             .stdout
             .take()
-            .map(|stdout| tokio::spawn(output::log(stdout)));
+            .map(|stdout| tokio::spawn(output::log(stdout).in_current_span()));
         let stderr = child
             .stderr
             .take()
