@@ -22,7 +22,6 @@ fn a_round_reads_line_by_line_like_the_protocols_figure() {
 
         // -- B --
         fed.act(Kind::Commit); // <------------------------------------------ CommitRound
-        fed.act(Kind::Commit);
         assert_eq!(
             fed.round().cohort().unwrap().members.count(),
             n,
@@ -63,6 +62,11 @@ fn a_round_reads_line_by_line_like_the_protocols_figure() {
                 fed.hub.run().model().digest
             );
             assert!(site.refused.is_empty(), "{:?}", site.refused);
+            assert!(
+                site.pending
+                    .iter()
+                    .all(|output| Kind::of(output) == Kind::Forget)
+            );
         }
     }
 }

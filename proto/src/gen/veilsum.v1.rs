@@ -3490,9 +3490,9 @@ pub mod abort_reason {
 /// Entry 0 of a run.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunCreated {
-    /// Everything that every site must agree on, in its canonical form; the coordinator's public key is in it.
-    #[prost(bytes = "vec", tag = "1")]
-    pub run_spec: ::prost::alloc::vec::Vec<u8>,
+    /// Everything that every site must agree on, in its canonical form; a blob, since a model may have many tensors.
+    #[prost(message, optional, tag = "1")]
+    pub run_spec: ::core::option::Option<BlobRef>,
     /// The model that round 1 trains on.
     #[prost(message, optional, tag = "2")]
     pub initial_model: ::core::option::Option<BlobRef>,

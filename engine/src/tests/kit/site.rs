@@ -449,8 +449,10 @@ impl Site {
         witness: &mut Witness,
     ) -> Result<(), Rejection> {
         if self.machine.session() == Some(SessionPhase::Training) {
-            self.step(at, Step::Committed)?; // which asks for the Commit again
-            return Ok(());
+            self.step(at, Step::Committed)?;
+        }
+        if self.machine.session() != Some(SessionPhase::Committed { answered: false }) {
+            return Ok(()); // the process crashed
         }
         let commit = self.machine.commit()?;
         witness.commit(self.name.as_str(), &commit);

@@ -20,7 +20,7 @@ use crate::pb;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunCreated {
     /// The frozen parameters in their canonical form; `RunSpec::from_bytes` reads them.
-    pub run_spec: Vec<u8>,
+    pub spec: BlobRef,
     /// The model that round 1 trains on.
     pub model: BlobRef,
     /// Under which the operator may ask for it again, as [`crate::convert::run::request_id`] gives it.
@@ -68,12 +68,12 @@ impl Journalled for RunCreated {
 
     fn encode(&self) -> Vec<u8> {
         let Self {
-            run_spec,
+            spec,
             model,
             request_id,
         } = self;
         pb::RunCreated {
-            run_spec: run_spec.clone(),
+            run_spec: Some(blob_message(spec)),
             initial_model: Some(blob_message(model)),
             request_id: request_id.clone(),
         }
@@ -83,7 +83,7 @@ impl Journalled for RunCreated {
     fn decode(bytes: &[u8]) -> Result<Self, ConvertError> {
         let entry: pb::RunCreated = message(bytes)?;
         Ok(Self {
-            run_spec: run_spec(entry.run_spec)?,
+            spec: blob("run_spec", entry.run_spec)?,
             model: blob("initial_model", entry.initial_model)?,
             request_id: plain_text("request_id", entry.request_id, MAX_REQUEST_ID_BYTES)?,
         })

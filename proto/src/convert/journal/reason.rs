@@ -8,7 +8,7 @@ use crate::pb;
 use crate::pb::abort_reason::Reason;
 
 /// What the machines and the coordinator's hands call the parts of a journal that do not follow from its entries.
-const PARTS: [&str; 9] = [
+pub(super) const PARTS: [&str; 10] = [
     "abort certificate",
     "cohort",
     "result",
@@ -18,6 +18,7 @@ const PARTS: [&str; 9] = [
     "staged upload",
     "survivor certificate",
     "survivor set",
+    "unmask share",
 ];
 /// A part of a version that called it something else: a changed word must not make a journal unreadable.
 const SOME_PART: &str = "fact";

@@ -1,0 +1,91 @@
+//! `coordinator.toml` → what the coordinator needs. Unknown keys are refused.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use veilsum_daemon::config::{self, ConfigError};
+use veilsum_daemon::telemetry::LogFormat;
+
+/// What the coordinator needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Journal, blobs, keys.
+    pub data_dir: PathBuf,
+    /// Certificates.
+    pub tls: Tls,
+    /// Form of the log; `None` decides by whether it goes to a terminal.
+    pub log_format: Option<LogFormat>,
+    /// What is logged, in the form of `tracing`'s filters.
+    pub log_level: Option<String>,
+}
+
+/// Paths of PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// Roots that sign clients' certificates.
+    pub ca: PathBuf,
+    /// The coordinator's own chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Revocation lists of the roots.
+    #[serde(default)]
+    pub crl: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    schema: Schema,
+    listen: SocketAddr,
+    data_dir: PathBuf,
+    tls: Tls,
+    #[serde(default)]
+    log: Log,
+}
+
+#[derive(Deserialize)]
+enum Schema {
+    #[serde(rename = "veilsum.coordinator/v1")]
+    V1,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    format: Option<LogFormat>,
+    level: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a file; relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line, column and, for an unknown key, the one that was probably meant.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let Raw {
+            schema: Schema::V1,
+            listen,
+            data_dir,
+            tls,
+            log,
+        } = config::load::<Raw>(path, config::ENV_PREFIX, std::env::vars_os())?.raw;
+        let beside = |file: PathBuf| path.parent().unwrap_or(Path::new(".")).join(file);
+        Ok(Self {
+            listen,
+            data_dir: beside(data_dir),
+            tls: Tls {
+                ca: beside(tls.ca),
+                cert: beside(tls.cert),
+                key: beside(tls.key),
+                crl: tls.crl.into_iter().map(beside).collect(),
+            },
+            log_format: log.format,
+            log_level: log.level,
+        })
+    }
+}

@@ -1,0 +1,476 @@
+//! The loop of one run at this site: admit → append and fsync → handle → outputs, with one writer.
+//!
+//! Everything slow (calls, training, masking) runs in tasks of its own and comes back as an [`Input`]. What a task was asked to do is
+//! asked again after a restart, so losing one loses nothing.
+
+mod notices;
+mod tasks;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use veilsum_common::time::Timestamp;
+use veilsum_common::{RunId, RunSpec};
+use veilsum_daemon::{clock, entropy};
+use veilsum_engine::machine::Machine as _;
+use veilsum_engine::participant::{self, Event, Output, Participant, Setting, Step};
+use veilsum_engine::rejection::Rejection;
+use veilsum_engine::round::Decline;
+use veilsum_engine::vault::Vault;
+use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
+use veilsum_proto::pb;
+use veilsum_secagg::keys::{Seed, Signature};
+use veilsum_secagg::message::{Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal};
+use veilsum_secagg::{Certificate, Digest};
+
+use crate::journal::marker::{Marker, MarkerError, MarkerFile, Promise};
+use crate::journal::{Entry, Error as JournalError};
+use crate::link::LinkError;
+use crate::site::Site;
+use crate::update::{PinnedUpdate, UpdateError, Updates};
+
+/// Inputs waiting for the loop; tasks wait their turn beyond it.
+const INBOX: usize = 64;
+/// Longest sleep before time is looked at again.
+const NAP: Duration = Duration::from_secs(60);
+
+/// What comes back from the world.
+pub(crate) enum Input {
+    /// The answer to a Poll.
+    News(Box<pb::PollResponse>),
+    /// A trainer is done.
+    Trained {
+        ann_hash: Digest,
+        model: Digest,
+        result: Box<Result<PinnedUpdate, Sitting>>,
+    },
+    /// The Commit is durable.
+    Committed(Digest),
+    /// What is needed to mask.
+    Near(Digest, Neighbourhood),
+    /// The upload is durable.
+    Received(Digest, Box<pb::UploadReceipt>),
+    /// The shares of a cohort.
+    Shares(Digest, Vec<ShareItem>),
+    /// The survivors' signatures.
+    Survivors(Digest, Box<SurvivorProposal>, Vec<SurvivorItem>),
+    /// The unmask list is durable.
+    Delivered(Digest),
+    /// A task is over, with or without a result.
+    Idle(Task),
+    /// A call was refused for good, or a file is gone: this site is a dropout of the attempt.
+    DropOut(Digest),
+}
+
+/// Why a site sits an attempt out, and whether it leaves the run.
+pub(crate) struct Sitting {
+    pub why: Decline,
+    pub leave: bool,
+}
+
+/// What a task works on; one of each at a time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Task {
+    Train(Digest),
+    Commit(Digest),
+    Upload(Digest),
+    Shares(Digest),
+    Judge(Digest),
+    HandIn(&'static str, Digest),
+}
+
+/// Why a run ended at this site.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal failed: nothing may be sent any more.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The rollback marker cannot be read or written.
+    #[error(transparent)]
+    Marker(#[from] MarkerError),
+    /// The store was rolled back.
+    #[error(
+        "the rollback marker of run {run} is ahead of the journal: the data directory was restored from an older copy. This site takes no \
+         part in the run any more, since it cannot know what it has revealed; enrol it anew"
+    )]
+    RolledBack {
+        /// The run.
+        run: RunId,
+    },
+    /// The journal does not replay.
+    #[error(
+        "entry {number} of run {run} does not replay; restore the data directory or enrol the site anew"
+    )]
+    Replay {
+        /// The run.
+        run: RunId,
+        /// The entry.
+        number: usize,
+    },
+    /// What the coordinator says of the run cannot be used.
+    #[error("run {run}: {why}")]
+    Offer {
+        /// The run.
+        run: RunId,
+        /// Why.
+        why: String,
+    },
+    /// The site's rules refuse the run.
+    #[error("run {run}: {rejection}")]
+    Refused {
+        /// The run.
+        run: RunId,
+        /// The rule.
+        rejection: Rejection,
+    },
+    /// A call was refused.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The directory of updates.
+    #[error(transparent)]
+    Updates(#[from] UpdateError),
+}
+
+/// The loop of one run.
+pub(crate) struct Driver {
+    site: Arc<Site>,
+    run: RunId,
+    stream: String,
+    machine: Participant,
+    next: u64,
+    marker: MarkerFile,
+    updates: Arc<Updates>,
+    inputs: mpsc::Sender<Input>,
+    busy: BTreeSet<Task>,
+    certificate: Option<Certificate>,
+    left: bool,
+}
+
+/// Takes part in `run` until it is over, the site leaves it, or the daemon stops.
+///
+/// # Errors
+/// [`RunError`]; the journal is as it was after the last durable event.
+pub async fn take_part(site: Arc<Site>, run: RunId) -> Result<(), RunError> {
+    let (inputs, inbox) = mpsc::channel(INBOX);
+    let mut driver = Driver::open(site, run, inputs).await?;
+    driver.machine.resume();
+    driver.work(inbox).await
+}
+
+impl Driver {
+    /// Replays what this site did in the run, or takes the run up.
+    async fn open(
+        site: Arc<Site>,
+        run: RunId,
+        inputs: mpsc::Sender<Input>,
+    ) -> Result<Self, RunError> {
+        let stream = format!("run/{run}");
+        let (entries, vault) = {
+            let journal = site.journal();
+            (journal.read(&stream)?, journal.vault(&stream)?)
+        };
+        let accepted = match entries.first() {
+            Some(first) => SiteAccepted::decode(&first.payload)
+                .map_err(|_| RunError::Replay { run, number: 0 })?,
+            None => accept(&site, run, &stream).await?,
+        };
+        let spec = RunSpec::from_bytes(&accepted.run_spec).map_err(|error| offer(run, error))?;
+        let setting = Setting {
+            spec: Arc::new(spec),
+            identity: Arc::clone(&site.identity),
+            policy: site.policy.clone(),
+        };
+        let mut machine = Participant::new(setting, Vault::restore(vault))
+            .map_err(|rejection| RunError::Refused { run, rejection })?;
+        for (number, entry) in entries.iter().enumerate().skip(1) {
+            let replay = RunError::Replay { run, number };
+            let Ok(event) = Event::decode(&entry.payload) else {
+                return Err(replay);
+            };
+            machine.handle(entry.at, event).map_err(|_| replay)?;
+        }
+        let marker = MarkerFile::open(&site.marker_dir, &run)?;
+        if marker.marker().ahead_of(&Marker::of(machine.ledger())) {
+            return Err(RunError::RolledBack { run });
+        }
+        let updates = Arc::new(Updates::open(&site.data_dir, &run)?);
+        let next = entries.len().max(1) as u64;
+        tracing::info!(%run, entries = entries.len(), "taking part");
+        Ok(Self {
+            site,
+            run,
+            stream,
+            machine,
+            next,
+            marker,
+            updates,
+            inputs,
+            busy: BTreeSet::new(),
+            certificate: None,
+            left: false,
+        })
+    }
+
+    async fn work(&mut self, mut inbox: mpsc::Receiver<Input>) -> Result<(), RunError> {
+        let poller = tokio::spawn(tasks::poll(
+            Arc::clone(&self.site),
+            self.run,
+            self.inputs.clone(),
+        ));
+        let result = self.turn(&mut inbox).await;
+        poller.abort();
+        result
+    }
+
+    async fn turn(&mut self, inbox: &mut mpsc::Receiver<Input>) -> Result<(), RunError> {
+        let site = Arc::clone(&self.site);
+        while !self.left {
+            if let Some(event) = self.machine.due(clock::now()) {
+                self.submit(event)?;
+            }
+            while let Some(output) = self.machine.poll_output() {
+                self.perform(output)?;
+            }
+            let nap = nap_until(self.machine.deadline());
+            tokio::select! {
+                Some(input) = inbox.recv() => self.take(input).await?,
+                () = tokio::time::sleep(nap) => {}
+                () = site.shutdown.triggered() => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Admits an event, makes it durable together with its secrets, raises the marker where a promise is about to leave, and handles
+    /// it. A rejection is logged and changes nothing.
+    ///
+    /// # Errors
+    /// [`RunError`] when the journal or the marker failed: nothing may leave then.
+    pub(crate) fn submit(&mut self, event: Event) -> Result<bool, RunError> {
+        let at = clock::now();
+        let fresh = Seed::new(*entropy::bytes());
+        let admitted = self
+            .machine
+            .admit(at, &event)
+            .and_then(|()| self.machine.secrets(&event, &fresh));
+        let ops = match admitted {
+            Ok(ops) => ops,
+            Err(rejection) => {
+                self.refused(&event, &rejection);
+                return Ok(false);
+            }
+        };
+        let entry = Entry {
+            at,
+            kind: event.kind().to_owned(),
+            payload: event.encode(),
+        };
+        self.site
+            .journal()
+            .append(&self.stream, self.next, &[entry], &ops)?;
+        self.next += 1;
+        let promise = promise(&event);
+        self.machine.apply(ops);
+        if let Err(rejection) = self.machine.handle(at, event) {
+            tracing::error!(run = %self.run, %rejection, "an admitted event was refused");
+        }
+        if let (Some(promise), Some(attempt)) = (promise, self.machine.attempt()) {
+            let place = (attempt.roster().epoch(), attempt.announcement().seq);
+            self.marker.raise(promise, place)?;
+        }
+        Ok(true)
+    }
+
+    fn refused(&self, event: &Event, rejection: &Rejection) {
+        let kind = event.kind();
+        if *rejection == Rejection::Repeated {
+            tracing::trace!(run = %self.run, kind, "known already");
+        } else if participant::accuses_coordinator(rejection) {
+            tracing::error!(run = %self.run, kind, %rejection, "the coordinator sent what no honest coordinator sends");
+        } else {
+            tracing::warn!(run = %self.run, kind, %rejection, "refused");
+        }
+    }
+
+    /// A step of the attempt the site is in.
+    pub(crate) fn step(&mut self, ann_hash: Digest, step: Step) -> Result<bool, RunError> {
+        self.submit(Event::Attempt {
+            ann_hash,
+            step: Box::new(step),
+        })
+    }
+
+    fn perform(&mut self, output: Output) -> Result<(), RunError> {
+        match output {
+            Output::Join(advertisement) => self.join(*advertisement),
+            Output::Confirm(confirmation) => self.confirm(confirmation),
+            Output::Train(attempt) => self.train(&attempt),
+            Output::Commit(attempt) => return self.commit(attempt.hash()),
+            Output::Upload(attempt) => self.fetch_neighbourhood(&attempt),
+            Output::OpenShares(attempt) => self.fetch_shares(&attempt),
+            Output::Judge(attempt, proposal) => self.fetch_survivors(&attempt, proposal),
+            Output::Attest(attestation) => self.attest(*attestation),
+            Output::Unmask(ann_hash, list) => self.unmask(ann_hash, *list),
+            Output::Abort(attestation) => self.abort(attestation),
+            Output::Forget(update) => {
+                if let Err(error) = self.updates.erase(&update) {
+                    tracing::warn!(run = %self.run, %error, "an update that is not needed any more could not be erased");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, input: Input) -> Result<(), RunError> {
+        match input {
+            Input::News(news) => self.hear(*news).await,
+            Input::Trained {
+                ann_hash,
+                model,
+                result,
+            } => self.trained(ann_hash, model, *result),
+            Input::Committed(ann_hash) => self.step(ann_hash, Step::Answered).map(drop),
+            Input::Near(ann_hash, near) => self.mask(ann_hash, &near),
+            Input::Received(ann_hash, receipt) => self.received(ann_hash, *receipt),
+            Input::Shares(ann_hash, items) => {
+                if let Err(rejection) = self.machine.open_shares(ann_hash, &items) {
+                    tracing::error!(run = %self.run, %rejection, "shares refused");
+                }
+                Ok(())
+            }
+            Input::Survivors(ann_hash, proposal, items) => self.judge(ann_hash, &proposal, &items),
+            Input::Delivered(ann_hash) => self.step(ann_hash, Step::Delivered).map(drop),
+            Input::DropOut(ann_hash) => {
+                if self
+                    .machine
+                    .attempt()
+                    .is_some_and(|attempt| attempt.hash() == ann_hash)
+                {
+                    self.machine.drop_out();
+                }
+                Ok(())
+            }
+            Input::Idle(task) => {
+                self.busy.remove(&task);
+                Ok(())
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        ann_hash: Digest,
+        proposal: &SurvivorProposal,
+        items: &[SurvivorItem],
+    ) -> Result<(), RunError> {
+        match self.machine.judge(proposal, items) {
+            Ok(verdict) => {
+                self.step(ann_hash, Step::Attested(verdict))?;
+                match self.certificate.take() {
+                    Some(certificate) => self.released(certificate),
+                    None => Ok(()),
+                }
+            }
+            Err(rejection) => {
+                tracing::error!(run = %self.run, %rejection, "survivor proposal refused; nothing was signed");
+                Ok(())
+            }
+        }
+    }
+
+    fn received(&mut self, ann_hash: Digest, receipt: pb::UploadReceipt) -> Result<(), RunError> {
+        match veilsum_proto::convert::Signed::try_from(receipt) {
+            Ok(signed) => self
+                .step(
+                    ann_hash,
+                    Step::Received {
+                        receipt: signed.value,
+                        signature: signed.signature,
+                    },
+                )
+                .map(drop),
+            Err(error) => {
+                tracing::error!(run = %self.run, %error, "the receipt cannot be read");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a survivor certificate in; one that comes before the own attestation waits for it.
+    pub(crate) fn released(&mut self, certificate: Certificate) -> Result<(), RunError> {
+        let Some(ann_hash) = self.machine.attempt().map(|attempt| attempt.hash()) else {
+            return Ok(());
+        };
+        let duty = self.machine.duty();
+        if duty == veilsum_engine::ledger::Duty::Idle {
+            self.certificate = Some(certificate);
+            return Ok(());
+        }
+        self.step(ann_hash, Step::Released(certificate)).map(drop)
+    }
+}
+
+/// Which promise leaves after this event: masked bytes, a signature on a set, shares, or an abort.
+fn promise(event: &Event) -> Option<Promise> {
+    match event {
+        Event::Attempt { step, .. } => match **step {
+            Step::Submitting => Some(Promise::Masked),
+            Step::Attested(_) => Some(Promise::Attested),
+            Step::Released(_) => Some(Promise::Released),
+            _ => None,
+        },
+        Event::AbortProposed { .. } => Some(Promise::Aborted),
+        _ => None,
+    }
+}
+
+fn nap_until(deadline: Option<Timestamp>) -> Duration {
+    let now = clock::now();
+    deadline.map_or(NAP, |at| {
+        Duration::from_millis(at.0.saturating_sub(now.0)).min(NAP)
+    })
+}
+
+fn offer(run: RunId, why: impl std::fmt::Display) -> RunError {
+    RunError::Offer {
+        run,
+        why: why.to_string(),
+    }
+}
+
+/// Fetches a run, checks the coordinator's signature and the site's rules, and writes entry 0.
+async fn accept(site: &Site, run: RunId, stream: &str) -> Result<SiteAccepted, RunError> {
+    let answer = site.link.fetch_run(run).await?;
+    let spec = RunSpec::from_bytes(&answer.run_spec).map_err(|error| offer(run, error))?;
+    if spec.run_id() != run {
+        return Err(offer(run, "the coordinator describes another run"));
+    }
+    let signature = answer.sig.as_slice().try_into().map(Signature);
+    let signature =
+        signature.map_err(|_| offer(run, "the coordinator's signature has not 64 bytes"))?;
+    if !spec.params().verify(&signature) {
+        return Err(offer(
+            run,
+            "the coordinator's signature on the run does not verify",
+        ));
+    }
+    site.policy
+        .accepts_run(&spec)
+        .map_err(|refusal| RunError::Refused {
+            run,
+            rejection: refusal.into(),
+        })?;
+    let accepted = SiteAccepted {
+        run_spec: answer.run_spec,
+        signature,
+    };
+    let entry = Entry {
+        at: clock::now(),
+        kind: accepted.kind().to_owned(),
+        payload: accepted.encode(),
+    };
+    site.journal().append(stream, 0, &[entry], &[])?;
+    Ok(accepted)
+}

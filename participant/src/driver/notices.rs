@@ -1,0 +1,139 @@
+//! What the coordinator says, taken in order: each notice becomes an event, a proposal under judgement, or nothing.
+
+use veilsum_engine::participant::{Event, Step};
+use veilsum_engine::rejection::Rejection;
+use veilsum_proto::convert::notice::{self, Received};
+use veilsum_proto::pb;
+
+use super::{Driver, RunError};
+
+impl Driver {
+    pub(super) async fn hear(&mut self, news: pb::PollResponse) -> Result<(), RunError> {
+        for told in news.notices {
+            let members = self.machine.roster().map_or(0, |roster| roster.len());
+            match notice::received(told, members) {
+                Ok(received) => self.notice(received).await?,
+                Err(error) => {
+                    tracing::warn!(run = %self.run, %error, "a notice cannot be read; is the coordinator newer?")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn notice(&mut self, received: Received) -> Result<(), RunError> {
+        match received {
+            Received::RunOffered { .. } => Ok(()),
+            Received::EpochOpen { epoch, .. } => self.epoch_open(epoch),
+            Received::RosterReady { epoch, members, .. } => self.roster_ready(epoch, members).await,
+            Received::RosterCertified(certificate) => {
+                self.submit(Event::RosterCertified(certificate)).map(drop)
+            }
+            Received::RoundOpen {
+                announcement,
+                signature,
+                round_config,
+                proofs,
+            } => {
+                self.certificate = None;
+                self.submit(Event::Opened {
+                    announcement,
+                    signature,
+                    round_config,
+                    proofs,
+                })
+                .map(drop)
+            }
+            Received::CohortReady { cohort, signature } => self
+                .step(cohort.ann_hash, Step::CohortSeen { cohort, signature })
+                .map(drop),
+            Received::SurvivorProposal {
+                proposal,
+                signature,
+            } => {
+                match self.machine.propose(proposal, &signature) {
+                    Ok(()) | Err(Rejection::Repeated | Rejection::Elsewhere(_)) => {}
+                    Err(rejection) => {
+                        tracing::error!(run = %self.run, %rejection, "survivor proposal refused")
+                    }
+                }
+                Ok(())
+            }
+            Received::SurvivorsCertified(certificate) => self.released(certificate),
+            Received::AbortProposal {
+                announcement,
+                signature,
+                code,
+                text,
+            } => {
+                tracing::warn!(run = %self.run, code, text, "the attempt is given up");
+                self.submit(Event::AbortProposed {
+                    announcement,
+                    signature,
+                })
+                .map(drop)
+            }
+            Received::Result {
+                round,
+                place,
+                result,
+                signature,
+            } => {
+                if self.submit(Event::Finished {
+                    place,
+                    result,
+                    signature,
+                })? {
+                    tracing::info!(run = %self.run, round, "round done");
+                }
+                Ok(())
+            }
+            Received::Ended { code, text, .. } => self.ended(&code, &text),
+        }
+    }
+
+    fn epoch_open(&mut self, epoch: u64) -> Result<(), RunError> {
+        if epoch <= self.machine.epoch() {
+            return Ok(());
+        }
+        match self.site.binding() {
+            Ok(binding) => self
+                .submit(Event::Joined {
+                    epoch,
+                    binding: Box::new(binding),
+                })
+                .map(drop),
+            Err(error) => {
+                tracing::error!(run = %self.run, %error, "the identity key cannot be bound to the certificate; joining no epoch");
+                Ok(())
+            }
+        }
+    }
+
+    async fn roster_ready(&mut self, epoch: u64, members: u32) -> Result<(), RunError> {
+        let known = self
+            .machine
+            .roster()
+            .is_some_and(|roster| roster.epoch() >= epoch);
+        if known || epoch != self.machine.epoch() {
+            return Ok(());
+        }
+        let mut advertisements = self.site.link.roster(self.run, epoch, members).await?;
+        if let Err(error) = self.site.check_bindings(&mut advertisements) {
+            tracing::error!(run = %self.run, %error, "roster refused; nothing was signed");
+            return Ok(());
+        }
+        self.submit(Event::Enrolled { advertisements }).map(drop)
+    }
+
+    fn ended(&mut self, code: &str, text: &str) -> Result<(), RunError> {
+        if code.is_empty() {
+            tracing::info!(run = %self.run, "run completed");
+        } else {
+            tracing::warn!(run = %self.run, code, text, "run ended");
+        }
+        self.site.journal().forget(&self.stream)?;
+        self.left = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,558 @@
+//! What outputs ask for, each in a task of its own. One of each kind runs at a time; all may be done twice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use veilsum_common::limits::{HOLD_MAX_MS, PIECE_BYTES};
+use veilsum_common::time::Timestamp;
+use veilsum_common::{RunId, RunSpec, Span};
+use veilsum_daemon::backoff::Backoff;
+use veilsum_daemon::{clock, files};
+use veilsum_engine::participant::session::SessionPhase;
+use veilsum_engine::participant::{Contribution, Event, Step};
+use veilsum_engine::rejection::Rejection;
+use veilsum_engine::round::Decline;
+use veilsum_proto::pb;
+use veilsum_secagg::Digest;
+use veilsum_secagg::context::Attempt;
+use veilsum_secagg::keys::Seed;
+use veilsum_secagg::message::{
+    AbortAttestation, Advertisement, Attestation, Neighbourhood, RosterConfirmation,
+    SurvivorProposal, UnmaskList,
+};
+use veilsum_secagg::participant::Masking;
+use veilsum_secagg::prg::Keystream;
+
+use super::{Driver, Input, RunError, Sitting, Task};
+use crate::link::{self, HandIn, Link, LinkError};
+use crate::site::Site;
+use crate::trainer::{Assignment, Outcome};
+use crate::update::{Expected, PinnedUpdate, Updates};
+
+/// Polls for one run until the loop is gone.
+pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc::Sender<Input>) {
+    let mut backoff = Backoff::new(Span::from_ms(50), Span::from_secs(5));
+    let mut cursor = Vec::new();
+    let hold_ms = u32::try_from(HOLD_MAX_MS).expect("below a minute");
+    loop {
+        match site.link.poll(Some(run), cursor.clone(), hold_ms).await {
+            Ok(news) => {
+                backoff.reset();
+                cursor.clone_from(&news.cursor);
+                if !news.notices.is_empty()
+                    && inputs.send(Input::News(Box::new(news))).await.is_err()
+                {
+                    return;
+                }
+            }
+            Err(error) => {
+                if backoff.failures() == 0 {
+                    tracing::warn!(%run, %error, "the coordinator does not answer; trying again");
+                }
+                link::pause(&mut backoff).await;
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Starts a task unless one of its kind is at it already.
+    fn start(&mut self, task: Task, work: impl Future<Output = Option<Input>> + Send + 'static) {
+        if !self.busy.insert(task) {
+            return;
+        }
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let input = work.await;
+            drop(inputs.send(Input::Idle(task)).await);
+            if let Some(input) = input {
+                drop(inputs.send(input).await);
+            }
+        });
+    }
+
+    /// Hands a message in; a refusal for good is logged, and `done` says what follows success.
+    fn hand_in(&mut self, task: Task, message: HandIn, done: Option<Input>) {
+        let (link, run) = (self.site.link.clone(), self.run);
+        self.start(task, async move {
+            match link.hand_in(message).await {
+                Ok(()) => done,
+                Err(error) => {
+                    tracing::warn!(%run, %error, "the coordinator refused");
+                    None
+                }
+            }
+        });
+    }
+
+    fn run_id(&self) -> Vec<u8> {
+        self.run.as_bytes().to_vec()
+    }
+
+    pub(super) fn join(&mut self, advertisement: Advertisement) {
+        let key = advertisement.nonce_commit;
+        let request = pb::JoinEpochRequest {
+            run_id: self.run_id(),
+            advertisement: Some(advertisement.into()),
+        };
+        self.hand_in(
+            Task::HandIn("join", key),
+            HandIn::Join(Box::new(request)),
+            None,
+        );
+    }
+
+    pub(super) fn confirm(&mut self, confirmation: RosterConfirmation) {
+        let key = confirmation.epoch_ctx;
+        let request = pb::ConfirmRosterRequest {
+            run_id: self.run_id(),
+            epoch: self.machine.epoch(),
+            confirmation: Some(confirmation.into()),
+        };
+        self.hand_in(Task::HandIn("confirm", key), HandIn::Confirm(request), None);
+    }
+
+    /// P1 before the Commit leaves; then the Commit, the same bytes every time.
+    pub(super) fn commit(&mut self, ann_hash: Digest) -> Result<(), RunError> {
+        if self.machine.session() == Some(SessionPhase::Training) {
+            return self.step(ann_hash, Step::Committed).map(drop); // asks for this output again
+        }
+        match self.machine.commit() {
+            Ok(commit) => {
+                let request = pb::CommitRoundRequest {
+                    run_id: self.run_id(),
+                    commit: Some(commit.into()),
+                };
+                let done = Some(Input::Committed(ann_hash));
+                self.hand_in(
+                    Task::Commit(ann_hash),
+                    HandIn::Commit(Box::new(request)),
+                    done,
+                );
+            }
+            Err(rejection) => {
+                tracing::warn!(run = %self.run, %rejection, "the Commit cannot be made again; sitting this attempt out");
+                self.machine.drop_out();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn attest(&mut self, attestation: Attestation) {
+        let Some(ann_hash) = self.machine.attempt().map(|attempt| attempt.hash()) else {
+            return;
+        };
+        let request = pb::AttestSurvivorsRequest {
+            run_id: self.run_id(),
+            ann_hash: ann_hash.0.to_vec(),
+            attestation: Some(attestation.into()),
+        };
+        self.hand_in(
+            Task::HandIn("attest", ann_hash),
+            HandIn::Attest(Box::new(request)),
+            None,
+        );
+    }
+
+    pub(super) fn unmask(&mut self, ann_hash: Digest, list: UnmaskList) {
+        let request = pb::UnmaskRequest {
+            run_id: self.run_id(),
+            ann_hash: ann_hash.0.to_vec(),
+            list: Some(list.into()),
+        };
+        let done = Some(Input::Delivered(ann_hash));
+        self.hand_in(
+            Task::HandIn("unmask", ann_hash),
+            HandIn::Unmask(Box::new(request)),
+            done,
+        );
+    }
+
+    pub(super) fn abort(&mut self, attestation: AbortAttestation) {
+        let key = attestation.ann_hash;
+        let request = pb::AttestAbortRequest {
+            run_id: self.run_id(),
+            attestation: Some(attestation.into()),
+        };
+        self.hand_in(Task::HandIn("abort", key), HandIn::Abort(request), None);
+    }
+
+    fn decline(&mut self, ann_hash: Digest, why: Decline) {
+        let request = pb::DeclineRequest {
+            run_id: self.run_id(),
+            ann_hash: ann_hash.0.to_vec(),
+            reason: pb::DeclineReason::from(why).into(),
+        };
+        self.hand_in(
+            Task::HandIn("decline", ann_hash),
+            HandIn::Decline(request),
+            None,
+        );
+    }
+
+    pub(super) fn fetch_neighbourhood(&mut self, attempt: &Attempt) {
+        let (link, run, ann_hash, n) = (
+            self.site.link.clone(),
+            self.run,
+            attempt.hash(),
+            attempt.roster().len(),
+        );
+        self.start(Task::Upload(ann_hash), async move {
+            let near = link.neighbourhood(run, ann_hash, n).await;
+            logged(run, "neighbours' keys", near).map(|near| Input::Near(ann_hash, near))
+        });
+    }
+
+    pub(super) fn fetch_shares(&mut self, attempt: &Attempt) {
+        let (link, run, ann_hash, n) = (
+            self.site.link.clone(),
+            self.run,
+            attempt.hash(),
+            attempt.roster().len(),
+        );
+        self.start(Task::Shares(ann_hash), async move {
+            let items = link.shares(run, ann_hash, n).await;
+            logged(run, "shares", items).map(|items| Input::Shares(ann_hash, items))
+        });
+    }
+
+    pub(super) fn fetch_survivors(&mut self, attempt: &Attempt, proposal: SurvivorProposal) {
+        let (link, run, ann_hash, n) = (
+            self.site.link.clone(),
+            self.run,
+            attempt.hash(),
+            attempt.roster().len(),
+        );
+        self.start(Task::Judge(ann_hash), async move {
+            let items = link.survivors(run, ann_hash, n).await;
+            logged(run, "survivors", items)
+                .map(|items| Input::Survivors(ann_hash, Box::new(proposal), items))
+        });
+    }
+
+    pub(super) fn train(&mut self, attempt: &Arc<Attempt>) {
+        let announcement = attempt.announcement();
+        let (model, ann_hash) = (announcement.model_hash, attempt.hash());
+        let job = Training {
+            site: Arc::clone(&self.site),
+            spec: Arc::clone(self.machine.spec()),
+            updates: Arc::clone(&self.updates),
+            round: announcement.round,
+            model,
+            commit_by: Timestamp(announcement.commit_by_ms),
+        };
+        self.start(Task::Train(model), async move {
+            let result = Box::new(job.run().await?);
+            Some(Input::Trained {
+                ann_hash,
+                model,
+                result,
+            })
+        });
+    }
+
+    pub(super) fn trained(
+        &mut self,
+        ann_hash: Digest,
+        model_hash: Digest,
+        result: Result<PinnedUpdate, Sitting>,
+    ) -> Result<(), RunError> {
+        let Some(attempt) = self.machine.attempt().cloned() else {
+            return Ok(());
+        };
+        let announcement = attempt.announcement();
+        match result {
+            Ok(pinned) => {
+                let contribution = Contribution {
+                    round: announcement.round,
+                    model_hash,
+                    roundcfg_hash: announcement.roundcfg_hash,
+                    update: pinned.blob,
+                    weight: pinned.weight,
+                    metadata: pinned.metadata,
+                };
+                self.submit(Event::Trained(Box::new(contribution)))
+                    .map(drop)
+            }
+            Err(sitting) => {
+                // A newer attempt for the same model is sat out as well: its trainer would say the same.
+                let current = if announcement.model_hash == model_hash {
+                    attempt.hash()
+                } else {
+                    ann_hash
+                };
+                self.step(current, Step::SatOut(sitting.why))?;
+                self.decline(current, sitting.why);
+                self.left |= sitting.leave;
+                Ok(())
+            }
+        }
+    }
+
+    /// All checks of section 9, then P2, then the masked bytes.
+    pub(super) fn mask(&mut self, ann_hash: Digest, near: &Neighbourhood) -> Result<(), RunError> {
+        if self
+            .machine
+            .attempt()
+            .is_none_or(|attempt| attempt.hash() != ann_hash)
+        {
+            return Ok(());
+        }
+        let masking = match self.machine.masking(near) {
+            Ok(masking) => masking,
+            Err(rejection) => return self.not_masking(&rejection),
+        };
+        if self.machine.session() != Some(SessionPhase::Submitting)
+            && !self.step(ann_hash, Step::Submitting)?
+        {
+            return Ok(());
+        }
+        let (Some(contribution), Some(rounding)) = (
+            self.machine.contribution().cloned(),
+            self.machine.rounding(),
+        ) else {
+            return Ok(());
+        };
+        let sending = Sending {
+            site: Arc::clone(&self.site),
+            spec: Arc::clone(self.machine.spec()),
+            updates: Arc::clone(&self.updates),
+            run: self.run,
+            ann_hash,
+            masking,
+            contribution,
+            rounding,
+        };
+        self.busy.remove(&Task::Upload(ann_hash));
+        self.start(Task::Upload(ann_hash), sending.run());
+        Ok(())
+    }
+
+    fn not_masking(&mut self, rejection: &Rejection) -> Result<(), RunError> {
+        tracing::error!(run = %self.run, %rejection, "nothing was masked and nothing sent; this site is a dropout of the attempt");
+        self.machine.drop_out();
+        Ok(())
+    }
+}
+
+/// The answer, or a logged refusal.
+fn logged<T>(run: RunId, what: &'static str, answer: Result<T, LinkError>) -> Option<T> {
+    answer
+        .inspect_err(|error| tracing::warn!(%run, what, %error, "could not be fetched"))
+        .ok()
+}
+
+/// One training: model in, trainer, update pinned.
+struct Training {
+    site: Arc<Site>,
+    spec: Arc<RunSpec>,
+    updates: Arc<Updates>,
+    round: u64,
+    model: Digest,
+    commit_by: Timestamp,
+}
+
+impl Training {
+    /// `None` when the daemon stops: the training starts over when it is back.
+    async fn run(self) -> Option<Result<PinnedUpdate, Sitting>> {
+        let failed = |why| Some(Err(Sitting { why, leave: false }));
+        let (path, global) = match self.fetch().await {
+            Ok(model) => model,
+            Err(error) => {
+                tracing::error!(round = self.round, %error, "no training: the model cannot be used");
+                return failed(Decline::Policy);
+            }
+        };
+        let assignment = Assignment {
+            run: Arc::clone(&self.spec),
+            round: self.round,
+            model: path,
+            join_deadline: self.commit_by,
+        };
+        let work = self.site.data_dir.join("work");
+        let ended = self
+            .site
+            .hook
+            .run(&assignment, &work, clock::now(), &self.site.shutdown)
+            .await;
+        let exit = match ended {
+            Ok(exit) => exit,
+            Err(_) if self.site.shutdown.is_triggered() => return None,
+            Err(error) => {
+                tracing::error!(round = self.round, %error, "the trainer failed; sitting this round out");
+                return failed(Decline::TrainerFailed);
+            }
+        };
+        tracing::info!(
+            round = self.round,
+            elapsed_ms = exit.elapsed.0,
+            "trainer finished"
+        );
+        match exit.outcome {
+            Outcome::Contribute => {}
+            Outcome::SitOut => return failed(Decline::NotNow),
+            Outcome::LeaveRun => {
+                return Some(Err(Sitting {
+                    why: Decline::NotNow,
+                    leave: true,
+                }));
+            }
+        }
+        let expected = Expected {
+            run: &self.spec,
+            global: &global,
+            max_update_bytes: self.site.policy.max_update_bytes,
+        };
+        match self.updates.pin(&exit.workdir, expected) {
+            Ok(pinned) => {
+                if let Err(error) = exit.workdir.remove() {
+                    tracing::debug!(%error, "the trainer's directory could not be removed");
+                }
+                Some(Ok(pinned))
+            }
+            Err(error) => {
+                tracing::error!(round = self.round, %error, "the update is refused; sitting this round out");
+                failed(Decline::UpdateRefused)
+            }
+        }
+    }
+
+    /// The model of this round, from the last fetch if it is the same.
+    async fn fetch(&self) -> Result<(PathBuf, Vec<u8>), LinkError> {
+        fetch_model(&self.site, &self.spec, self.model).await
+    }
+}
+
+/// A verified model and where it lies. The file named by its hash is kept until a newer one is fetched.
+async fn fetch_model(
+    site: &Site,
+    spec: &RunSpec,
+    digest: Digest,
+) -> Result<(PathBuf, Vec<u8>), LinkError> {
+    let limit_bytes = site.policy.max_update_bytes;
+    let dir = site.data_dir.join("models").join(spec.run_id().to_string());
+    let path = dir.join(digest.to_string());
+    if let Ok(bytes) = files::read(&path, limit_bytes)
+        && Digest::of_bulk(&bytes) == digest
+    {
+        return Ok((path, bytes));
+    }
+    let bytes = site.link.model(spec.run_id(), digest, limit_bytes).await?;
+    let written = files::private_directory(&dir).and_then(|()| {
+        for old in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            drop(std::fs::remove_file(old.path()));
+        }
+        files::write_atomic(&path, &bytes)
+    });
+    if let Err(error) = written {
+        tracing::error!(%error, "the model could not be written");
+    }
+    Ok((path, bytes))
+}
+
+/// One upload: quantise the pinned update, mask chunk by chunk, send, wait for the receipt.
+struct Sending {
+    site: Arc<Site>,
+    spec: Arc<RunSpec>,
+    updates: Arc<Updates>,
+    run: RunId,
+    ann_hash: Digest,
+    masking: Masking,
+    contribution: Contribution,
+    rounding: Seed,
+}
+
+impl Sending {
+    async fn run(self) -> Option<Input> {
+        let (run, ann_hash, link) = (self.run, self.ann_hash, self.site.link.clone());
+        let model = fetch_model(&self.site, &self.spec, self.contribution.model_hash).await;
+        let (_, global) = logged(run, "model", model)?;
+        let made = tokio::task::spawn_blocking(move || self.messages(&global))
+            .await
+            .ok()?;
+        let messages = match made {
+            Ok(messages) => messages,
+            Err(why) => {
+                tracing::error!(%run, why, "the pinned update cannot be masked again; nothing was sent");
+                return Some(Input::DropOut(ann_hash));
+            }
+        };
+        send(link, run, ann_hash, messages).await
+    }
+
+    /// Header, pieces, trailer: the same bytes every time.
+    fn messages(&self, global: &[u8]) -> Result<Vec<pb::SubmitMaskedRequest>, String> {
+        let delta = self
+            .updates
+            .flatten(&self.contribution.update, &self.spec, global)
+            .map_err(|error| error.to_string())?;
+        let noise =
+            |chunk: u64, bytes: &mut [u8]| Keystream::new(&self.rounding, 0, chunk).fill(bytes);
+        let quantised = self
+            .spec
+            .quantiser()
+            .quantise(&delta, self.contribution.weight, &noise);
+        let quantised = quantised.map_err(|error| error.to_string())?;
+        tracing::info!(
+            clipped = quantised.clipped,
+            factor = quantised.factor,
+            "update quantised"
+        );
+        let mut lanes = &quantised.lanes[..];
+        let (mut packed, mut hashes) = (Vec::new(), Vec::new());
+        for chunk in 0..self.spec.params().chunks() {
+            let (now, rest) = lanes.split_at(self.spec.params().chunk_len(chunk) as usize);
+            let bytes = self.masking.chunk(chunk, now);
+            hashes.push(Digest::of_bulk(&bytes));
+            packed.extend_from_slice(&bytes);
+            lanes = rest;
+        }
+        let (trailer, _) =
+            self.masking
+                .trailer(&self.site.identity, &hashes, &self.contribution.metadata);
+        let mut header = pb::UploadHeader::from(self.masking.header());
+        (header.run_id, header.ann_hash) = (self.run.as_bytes().to_vec(), self.ann_hash.0.to_vec());
+        let mut messages = vec![message(pb::submit_masked_request::Part::Header(header))];
+        messages.extend(
+            pieces(&packed).map(|piece| message(pb::submit_masked_request::Part::Piece(piece))),
+        );
+        messages.push(message(pb::submit_masked_request::Part::Trailer(
+            trailer.into(),
+        )));
+        Ok(messages)
+    }
+}
+
+async fn send(
+    link: Link,
+    run: RunId,
+    ann_hash: Digest,
+    messages: Vec<pb::SubmitMaskedRequest>,
+) -> Option<Input> {
+    let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
+    match link.upload(messages).await {
+        Ok(receipt) => {
+            tracing::info!(%run, bytes, "update sent");
+            Some(Input::Received(ann_hash, Box::new(receipt)))
+        }
+        Err(error) => {
+            tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
+            Some(Input::DropOut(ann_hash))
+        }
+    }
+}
+
+fn message(part: pb::submit_masked_request::Part) -> pb::SubmitMaskedRequest {
+    pb::SubmitMaskedRequest { part: Some(part) }
+}
+
+fn pieces(packed: &[u8]) -> impl Iterator<Item = pb::UploadPiece> + '_ {
+    packed
+        .chunks(PIECE_BYTES)
+        .enumerate()
+        .map(|(place, data)| pb::UploadPiece {
+            offset: (place * PIECE_BYTES) as u64,
+            blake3: blake3::hash(data).as_bytes().to_vec(),
+            data: data.to_vec().into(),
+        })
+}

@@ -1,0 +1,456 @@
+//! Calls to the coordinator: one mutual-TLS channel, every call safe to repeat, retried while the fault is a passing one.
+//!
+//! What is refused is told apart from what is out of reach: a refusal is answered at once, an outage is waited out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
+use veilsum_common::limits::MAX_MESSAGE_BYTES;
+use veilsum_common::time::Span;
+use veilsum_common::{BlobRef, RunId};
+use veilsum_daemon::backoff::Backoff;
+use veilsum_daemon::entropy;
+use veilsum_daemon::refusal::Refusal;
+use veilsum_proto::convert::{self, ConvertError};
+use veilsum_proto::pb;
+use veilsum_proto::pb::round_service_client::RoundServiceClient;
+use veilsum_secagg::Digest;
+use veilsum_secagg::message::{Advertisement, Neighbourhood, ShareItem, SurvivorItem};
+
+/// Time to reach the coordinator and finish the handshake.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Keepalive of an idle connection: below what most middle boxes forget.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Waits between tries of a call: 50 ms and up, at most 5 s.
+const RETRY: (Span, Span) = (Span::from_ms(50), Span::from_secs(5));
+
+/// Why there is no channel to the coordinator.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The URL is not one.
+    #[error(
+        "`{url}` is not the URL of a coordinator; it looks like https://coord.example.org:8443"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+    },
+    /// What the coordinator sent is not what the protocol says.
+    #[error("the coordinator's answer cannot be read: {0}")]
+    Answer(#[from] ConvertError),
+    /// The coordinator refused, or could not be reached.
+    #[error("{}", explain(.0))]
+    Status(#[from] Status),
+    /// A blob is not what its hash says.
+    #[error("the coordinator sent a model that does not have the announced BLAKE3 {expected}")]
+    Model {
+        /// What was announced.
+        expected: Digest,
+    },
+}
+
+/// A status in words, down to the cause: "transport error" alone helps nobody.
+pub fn explain(status: &Status) -> String {
+    if let Some(refusal) = Refusal::find(status) {
+        return refusal.to_string();
+    }
+    let mut text = status.message().to_owned();
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether asking again may help.
+pub fn is_passing(status: &Status) -> bool {
+    let transport = std::error::Error::source(status).is_some();
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => true,
+        Code::Cancelled | Code::Unknown => transport,
+        _ => false,
+    }
+}
+
+/// A channel to the coordinator at `url`, connected when first used and again whenever it breaks.
+///
+/// # Errors
+/// [`LinkError::Url`].
+pub fn connect(url: &str, tls: Arc<ClientConfig>) -> Result<Channel, LinkError> {
+    let wrong = || LinkError::Url {
+        url: url.to_owned(),
+    };
+    let uri: Uri = url.parse().map_err(|_| wrong())?;
+    let host = uri
+        .host()
+        .ok_or_else(wrong)?
+        .trim_matches(['[', ']'])
+        .to_owned();
+    if uri.scheme_str() != Some("https") {
+        return Err(wrong());
+    }
+    let address = (host.clone(), uri.port_u16().unwrap_or(443));
+    let name = ServerName::try_from(host).map_err(|_| wrong())?;
+    // The connector does TLS itself, so tonic must not: it is told a plain URL.
+    let plain = url.replacen("https://", "http://", 1);
+    let endpoint = Endpoint::from_shared(plain)
+        .map_err(|_| wrong())?
+        .connect_timeout(CONNECT)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let connector = TlsConnector::from(tls);
+    Ok(
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let (address, name, connector) = (address.clone(), name.clone(), connector.clone());
+            async move {
+                let tcp = TcpStream::connect(address).await?;
+                tcp.set_nodelay(true)?;
+                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+            }
+        })),
+    )
+}
+
+/// The coordinator, as one run's driver calls it.
+#[derive(Clone)]
+pub struct Link {
+    client: RoundServiceClient<Channel>,
+}
+
+impl Link {
+    /// Over a channel.
+    pub fn new(channel: Channel) -> Self {
+        let client = RoundServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { client }
+    }
+
+    /// Repeats `call` while its fault is a passing one.
+    async fn persist<T, F>(
+        &self,
+        call: impl Fn(RoundServiceClient<Channel>) -> F,
+    ) -> Result<T, LinkError>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        loop {
+            match call(self.client.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(status) if is_passing(&status) => {
+                    tracing::debug!(why = explain(&status), "asking again");
+                    pause(&mut backoff).await;
+                }
+                Err(status) => return Err(status.into()),
+            }
+        }
+    }
+
+    /// One Poll; not repeated here, since the caller shows outages to the operator.
+    ///
+    /// # Errors
+    /// [`LinkError::Status`].
+    pub async fn poll(
+        &self,
+        run: Option<RunId>,
+        cursor: Vec<u8>,
+        hold_ms: u32,
+    ) -> Result<pb::PollResponse, LinkError> {
+        let run_id = run.map(|run| run.as_bytes().to_vec()).unwrap_or_default();
+        let request = pb::PollRequest {
+            run_id,
+            cursor,
+            hold_ms,
+        };
+        Ok(self.client.clone().poll(request).await?.into_inner())
+    }
+
+    /// The run's parameters and the coordinator's signature.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn fetch_run(&self, run: RunId) -> Result<pb::FetchRunResponse, LinkError> {
+        let request = pb::FetchRunRequest {
+            run_id: run.as_bytes().to_vec(),
+        };
+        self.persist(|mut client| {
+            let request = request.clone();
+            async move { Ok(client.fetch_run(request).await?.into_inner()) }
+        })
+        .await
+    }
+
+    /// The members of an epoch in roster order.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn roster(
+        &self,
+        run: RunId,
+        epoch: u64,
+        members: u32,
+    ) -> Result<Vec<Advertisement>, LinkError> {
+        let request = pb::GetRosterRequest {
+            run_id: run.as_bytes().to_vec(),
+            epoch,
+        };
+        let entries = self
+            .persist(|mut client| {
+                let request = request.clone();
+                async move {
+                    collect(
+                        client.get_roster(request).await?.into_inner(),
+                        members as usize,
+                    )
+                    .await
+                }
+            })
+            .await?;
+        let parse = |response: pb::GetRosterResponse| {
+            let (_, advertisement) = convert::required("entry", response.entry)?.try_into()?;
+            Ok(advertisement)
+        };
+        Ok(entries
+            .into_iter()
+            .map(parse)
+            .collect::<Result<_, ConvertError>>()?)
+    }
+
+    /// A model by its hash.
+    ///
+    /// # Errors
+    /// [`LinkError::Model`] if the bytes are not what the hash says; no training then.
+    pub async fn model(
+        &self,
+        run: RunId,
+        digest: Digest,
+        limit_bytes: u64,
+    ) -> Result<Vec<u8>, LinkError> {
+        let request = pb::FetchModelRequest {
+            run_id: run.as_bytes().to_vec(),
+            digest: digest.0.to_vec(),
+            offset: 0,
+        };
+        let bytes = self
+            .persist(|mut client| {
+                let request = request.clone();
+                async move { join(client.fetch_model(request).await?.into_inner(), limit_bytes).await }
+            })
+            .await?;
+        if BlobRef::of(&bytes).digest == digest {
+            Ok(bytes)
+        } else {
+            Err(LinkError::Model { expected: digest })
+        }
+    }
+
+    /// What this site needs to mask.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn neighbourhood(
+        &self,
+        run: RunId,
+        ann_hash: Digest,
+        members: u32,
+    ) -> Result<Neighbourhood, LinkError> {
+        let request = pb::GetNeighbourKeysRequest {
+            run_id: run.as_bytes().to_vec(),
+            ann_hash: ann_hash.0.to_vec(),
+        };
+        let items = self
+            .persist(|mut client| {
+                let request = request.clone();
+                async move {
+                    collect(
+                        client.get_neighbour_keys(request).await?.into_inner(),
+                        members as usize + 1,
+                    )
+                    .await
+                }
+            })
+            .await?;
+        Ok(convert::round::neighbourhood(
+            items.into_iter().filter_map(|response| response.item),
+        )?)
+    }
+
+    /// The shares this site holds for the cohort.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn shares(
+        &self,
+        run: RunId,
+        ann_hash: Digest,
+        members: u32,
+    ) -> Result<Vec<ShareItem>, LinkError> {
+        let request = pb::GetSharesRequest {
+            run_id: run.as_bytes().to_vec(),
+            ann_hash: ann_hash.0.to_vec(),
+        };
+        let items = self
+            .persist(|mut client| {
+                let request = request.clone();
+                async move {
+                    collect(
+                        client.get_shares(request).await?.into_inner(),
+                        members as usize,
+                    )
+                    .await
+                }
+            })
+            .await?;
+        let parse =
+            |response: pb::GetSharesResponse| convert::required("item", response.item)?.try_into();
+        Ok(items
+            .into_iter()
+            .map(parse)
+            .collect::<Result<_, ConvertError>>()?)
+    }
+
+    /// The survivors' signed upload hashes.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn survivors(
+        &self,
+        run: RunId,
+        ann_hash: Digest,
+        members: u32,
+    ) -> Result<Vec<SurvivorItem>, LinkError> {
+        let request = pb::GetSurvivorsRequest {
+            run_id: run.as_bytes().to_vec(),
+            ann_hash: ann_hash.0.to_vec(),
+        };
+        let items = self
+            .persist(|mut client| {
+                let request = request.clone();
+                async move {
+                    collect(
+                        client.get_survivors(request).await?.into_inner(),
+                        members as usize,
+                    )
+                    .await
+                }
+            })
+            .await?;
+        let parse = |response: pb::GetSurvivorsResponse| {
+            convert::required("item", response.item)?.try_into()
+        };
+        Ok(items
+            .into_iter()
+            .map(parse)
+            .collect::<Result<_, ConvertError>>()?)
+    }
+
+    /// Sends a whole upload; `messages` makes the same bytes every time.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn upload(
+        &self,
+        messages: Vec<pb::SubmitMaskedRequest>,
+    ) -> Result<pb::UploadReceipt, LinkError> {
+        let answer = self
+            .persist(|mut client| {
+                let stream = tokio_stream::iter(messages.clone());
+                async move { Ok(client.submit_masked(stream).await?.into_inner()) }
+            })
+            .await?;
+        Ok(convert::required("receipt", answer.receipt)?)
+    }
+
+    /// Hands something in and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn hand_in(&self, message: HandIn) -> Result<(), LinkError> {
+        self.persist(|mut client| {
+            let message = message.clone();
+            async move {
+                match message {
+                    HandIn::Join(request) => drop(client.join_epoch(*request).await?),
+                    HandIn::Confirm(request) => drop(client.confirm_roster(request).await?),
+                    HandIn::Commit(request) => drop(client.commit_round(*request).await?),
+                    HandIn::Attest(request) => drop(client.attest_survivors(*request).await?),
+                    HandIn::Unmask(request) => drop(client.unmask(*request).await?),
+                    HandIn::Abort(request) => drop(client.attest_abort(request).await?),
+                    HandIn::Decline(request) => drop(client.decline(request).await?),
+                }
+                Ok(())
+            }
+        })
+        .await
+    }
+}
+
+/// A message that is answered by nothing but its being durable.
+#[derive(Clone)]
+#[allow(
+    missing_docs,
+    reason = "each is named after its call in participant.proto"
+)]
+pub enum HandIn {
+    Join(Box<pb::JoinEpochRequest>),
+    Confirm(pb::ConfirmRosterRequest),
+    Commit(Box<pb::CommitRoundRequest>),
+    Attest(Box<pb::AttestSurvivorsRequest>),
+    Unmask(Box<pb::UnmaskRequest>),
+    Abort(pb::AttestAbortRequest),
+    Decline(pb::DeclineRequest),
+}
+
+/// Waits before the next try.
+pub async fn pause(backoff: &mut Backoff) {
+    let wait = backoff.next_wait(u64::from_le_bytes(*entropy::bytes()));
+    tokio::time::sleep(Duration::from_millis(wait.0)).await;
+}
+
+/// All messages of a stream, at most `limit`: more than that no honest coordinator sends.
+async fn collect<T>(mut stream: tonic::Streaming<T>, limit: usize) -> Result<Vec<T>, Status> {
+    let mut all = Vec::new();
+    while let Some(message) = stream.message().await? {
+        if all.len() == limit {
+            return Err(Status::out_of_range(format!(
+                "the coordinator's list has more than {limit} entries"
+            )));
+        }
+        all.push(message);
+    }
+    Ok(all)
+}
+
+/// The bytes of a blob, each piece checked, at most `limit_bytes`.
+async fn join(
+    mut stream: tonic::Streaming<pb::FetchModelResponse>,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, Status> {
+    let mut whole = Vec::new();
+    while let Some(pb::FetchModelResponse { chunk: Some(chunk) }) = stream.message().await? {
+        let follows = chunk.offset == whole.len() as u64;
+        if !follows || blake3::hash(&chunk.data).as_bytes()[..] != chunk.blake3[..] {
+            return Err(Status::data_loss(
+                "a piece of the model was damaged on the way",
+            ));
+        }
+        if (whole.len() + chunk.data.len()) as u64 > limit_bytes {
+            return Err(Status::out_of_range(format!(
+                "the model has more than the {limit_bytes} bytes this site accepts"
+            )));
+        }
+        whole.extend_from_slice(&chunk.data);
+    }
+    Ok(whole)
+}

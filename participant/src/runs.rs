@@ -1,0 +1,80 @@
+//! Which runs this site takes part in: asks the coordinator for offers, and keeps one loop per run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use veilsum_common::limits::HOLD_MAX_MS;
+use veilsum_common::{RunId, Span};
+use veilsum_daemon::backoff::Backoff;
+use veilsum_proto::convert::notice::{Received, received};
+
+use crate::driver::{RunError, take_part};
+use crate::link;
+use crate::site::Site;
+
+/// Whether a run may be taken up again after its loop ended.
+enum Ended {
+    /// It is over, or the site will not take part.
+    ForGood,
+    /// The store failed: the process must exit, since nothing it acknowledges could be trusted.
+    StoreFailed(RunError),
+}
+
+/// Takes part in every run that is offered, until the daemon stops or its store has failed.
+///
+/// # Errors
+/// [`RunError::Journal`] or [`RunError::Marker`].
+pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
+    let mut loops: JoinSet<(RunId, Result<(), RunError>)> = JoinSet::new();
+    let mut known = BTreeSet::new();
+    let (mut cursor, mut hold_ms) = (Vec::new(), 0);
+    let mut backoff = Backoff::new(Span::from_ms(50), Span::from_secs(5));
+    loop {
+        tokio::select! {
+            () = site.shutdown.triggered() => break,
+            Some(ended) = loops.join_next() => {
+                let Ok((run, result)) = ended else { continue };
+                if let Ended::StoreFailed(error) = judge(run, result) {
+                    return Err(error);
+                }
+            }
+            offers = site.link.poll(None, cursor.clone(), hold_ms) => match offers {
+                Ok(offers) => {
+                    if hold_ms == 0 || backoff.failures() > 0 {
+                        tracing::info!("the coordinator answers");
+                    }
+                    backoff.reset();
+                    hold_ms = u32::try_from(HOLD_MAX_MS).expect("below a minute");
+                    cursor = offers.cursor;
+                    for offer in offers.notices {
+                        let Ok(Received::RunOffered { run_id, .. }) = received(offer, 0) else { continue };
+                        if known.insert(run_id) {
+                            let site = Arc::clone(&site);
+                            loops.spawn(async move { (run_id, take_part(site, run_id).await) });
+                        }
+                    }
+                }
+                Err(error) => {
+                    if backoff.failures() == 0 {
+                        tracing::warn!(%error, "the coordinator does not answer; trying again");
+                    }
+                    link::pause(&mut backoff).await;
+                }
+            }
+        }
+    }
+    loops.shutdown().await;
+    Ok(())
+}
+
+fn judge(run: RunId, result: Result<(), RunError>) -> Ended {
+    match result {
+        Ok(()) => Ended::ForGood,
+        Err(error @ (RunError::Journal(_) | RunError::Marker(_))) => Ended::StoreFailed(error),
+        Err(error) => {
+            tracing::error!(%run, %error, "taking no part in the run");
+            Ended::ForGood
+        }
+    }
+}
