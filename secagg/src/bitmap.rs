@@ -35,7 +35,10 @@ pub enum BitmapError {
 impl Bitmap {
     /// The empty set over a roster of `size`.
     pub fn empty(size: u32) -> Self {
-        Self { size, bytes: vec![0; bytes_for(size)] }
+        Self {
+            size,
+            bytes: vec![0; bytes_for(size)],
+        }
     }
 
     /// Every member of a roster of `size`.
@@ -57,13 +60,20 @@ impl Bitmap {
     pub fn parse(size: u32, bytes: &[u8]) -> Result<Self, BitmapError> {
         let need = bytes_for(size);
         if bytes.len() != need {
-            return Err(BitmapError::Length { size, have: bytes.len(), need });
+            return Err(BitmapError::Length {
+                size,
+                have: bytes.len(),
+                need,
+            });
         }
         let spare = need * 8 - size as usize;
         if spare > 0 && bytes[need - 1] >> (8 - spare) != 0 {
             return Err(BitmapError::UnusedBits { size });
         }
-        Ok(Self { size, bytes: bytes.to_vec() })
+        Ok(Self {
+            size,
+            bytes: bytes.to_vec(),
+        })
     }
 
     /// Adds a member.
@@ -71,7 +81,11 @@ impl Bitmap {
     /// # Panics
     /// If `member` is beyond the roster: our own bug, since indices are checked where they come in.
     pub fn insert(&mut self, member: u32) {
-        assert!(member < self.size, "member {member} of a roster of {}", self.size);
+        assert!(
+            member < self.size,
+            "member {member} of a roster of {}",
+            self.size
+        );
         self.bytes[member as usize / 8] |= 1 << (member % 8);
     }
 
@@ -99,12 +113,22 @@ impl Bitmap {
 
     /// Place of `member` among the members of the set, from 0.
     pub fn rank(&self, member: u32) -> Option<u32> {
-        self.contains(member).then(|| self.iter().take_while(|&other| other < member).map(|_| 1).sum())
+        self.contains(member).then(|| {
+            self.iter()
+                .take_while(|&other| other < member)
+                .map(|_| 1)
+                .sum()
+        })
     }
 
     /// Whether every member of `self` is in `other`.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.size == other.size && self.bytes.iter().zip(&other.bytes).all(|(a, b)| a & !b == 0)
+        self.size == other.size
+            && self
+                .bytes
+                .iter()
+                .zip(&other.bytes)
+                .all(|(a, b)| a & !b == 0)
     }
 
     /// Size of the roster the set is over.

@@ -67,7 +67,9 @@ impl Certificate {
     /// The coordinator's fault if the digest is another one or a signature is wrong; [`Error::BelowThreshold`] if too few signed.
     pub fn certify_roster(&self, roster: &Roster) -> Result<CertifiedRoster, Error> {
         let need = roster.params().roster_quorum(roster.len());
-        self.check(roster.ctx(), need, labels::SIG_ROSTER, |index| Some(roster.member(index)?.id_pk))?;
+        self.check(roster.ctx(), need, labels::SIG_ROSTER, |index| {
+            Some(roster.member(index)?.id_pk)
+        })?;
         Ok(CertifiedRoster(self.digest))
     }
 
@@ -75,9 +77,21 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`Self::certify_roster`].
-    pub fn certify_survivors(&self, attempt: &Attempt, digest: Digest) -> Result<CertifiedSurvivors, Error> {
-        self.check(digest, attempt.threshold(), labels::SIG_SURVIVORS, |position| attempt.holder_key(position))?;
-        Ok(CertifiedSurvivors { ann_hash: attempt.hash(), digest })
+    pub fn certify_survivors(
+        &self,
+        attempt: &Attempt,
+        digest: Digest,
+    ) -> Result<CertifiedSurvivors, Error> {
+        self.check(
+            digest,
+            attempt.threshold(),
+            labels::SIG_SURVIVORS,
+            |position| attempt.holder_key(position),
+        )?;
+        Ok(CertifiedSurvivors {
+            ann_hash: attempt.hash(),
+            digest,
+        })
     }
 
     /// Checks an abort certificate: t distinct holders of the announcement.
@@ -85,7 +99,12 @@ impl Certificate {
     /// # Errors
     /// As [`Self::certify_roster`].
     pub fn certify_abort(&self, attempt: &Attempt) -> Result<CertifiedAbort, Error> {
-        self.check(attempt.hash(), attempt.threshold(), labels::SIG_ABORT, |position| attempt.holder_key(position))?;
+        self.check(
+            attempt.hash(),
+            attempt.threshold(),
+            labels::SIG_ABORT,
+            |position| attempt.holder_key(position),
+        )?;
         Ok(CertifiedAbort(self.digest))
     }
 
@@ -101,8 +120,15 @@ impl Certificate {
         }
         let mut signers = BTreeSet::new();
         for (index, signature) in &self.signatures {
-            let absent = Fault::Absent { what: "signer", index: *index }.by_coordinator();
-            if !key_of(*index).ok_or(absent)?.verifies(signature, label, &[&digest.0]) {
+            let absent = Fault::Absent {
+                what: "signer",
+                index: *index,
+            }
+            .by_coordinator();
+            if !key_of(*index)
+                .ok_or(absent)?
+                .verifies(signature, label, &[&digest.0])
+            {
                 return Err(Fault::Signature("certified digest").by_coordinator());
             }
             if !signers.insert(*index) {
@@ -110,6 +136,10 @@ impl Certificate {
             }
         }
         let have = u32::try_from(signers.len()).unwrap_or(u32::MAX);
-        if have < need { Err(Error::BelowThreshold { have, need }) } else { Ok(()) }
+        if have < need {
+            Err(Error::BelowThreshold { have, need })
+        } else {
+            Ok(())
+        }
     }
 }

@@ -50,9 +50,15 @@ impl PairKeys {
         }
         let read = |record: &[u8]| {
             let (index, key) = record.split_at(4);
-            Some((u32::from_le_bytes(index.try_into().ok()?), Seed::restore(key)?))
+            Some((
+                u32::from_le_bytes(index.try_into().ok()?),
+                Seed::restore(key)?,
+            ))
         };
-        records.map(|record| read(record).ok_or(Error::Stored("pair key"))).collect::<Result<_, _>>().map(Self)
+        records
+            .map(|record| read(record).ok_or(Error::Stored("pair key")))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -80,11 +86,26 @@ impl Channels {
                 continue;
             }
             let shared = secret.agree(&other.x_pk).map_err(|fault| fault.by(index))?;
-            let (lo, hi) = if me < index { (own, other) } else { (other, own) };
-            let parts: [&[u8]; 4] = [lo.id.0.as_ref(), hi.id.0.as_ref(), lo.x_pk.as_bytes(), hi.x_pk.as_bytes()];
-            chains.insert(index, expand(&extract(&roster.ctx().0, &shared[..]), labels::CHAN, &parts).into());
+            let (lo, hi) = if me < index {
+                (own, other)
+            } else {
+                (other, own)
+            };
+            let parts: [&[u8]; 4] = [
+                lo.id.0.as_ref(),
+                hi.id.0.as_ref(),
+                lo.x_pk.as_bytes(),
+                hi.x_pk.as_bytes(),
+            ];
+            chains.insert(
+                index,
+                expand(&extract(&roster.ctx().0, &shared[..]), labels::CHAN, &parts).into(),
+            );
         }
-        Ok(Self { seq: 0, chains: PairKeys(chains) })
+        Ok(Self {
+            seq: 0,
+            chains: PairKeys(chains),
+        })
     }
 
     /// The next attempt number the chains stand at.
@@ -101,11 +122,16 @@ impl Channels {
         // The chains stand one past the last attempt, and a jump is counted from that attempt.
         let highest = self.seq.saturating_sub(1).saturating_add(MAX_SEQ_JUMP);
         if !(self.seq..=highest).contains(&seq) {
-            return Err(Error::Sequence { seq, lowest: self.seq, highest });
+            return Err(Error::Sequence {
+                seq,
+                lowest: self.seq,
+                highest,
+            });
         }
         let own = attempt.member(me)?;
         let is_holder = attempt.position(me).is_some();
-        let (mut chains, mut inbound, mut outbound) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut chains, mut inbound, mut outbound) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (&index, chain) in &self.chains.0 {
             let other = attempt.member(index)?;
             let mut key = chain.duplicate();
@@ -120,8 +146,17 @@ impl Channels {
             }
             chains.insert(index, ratchet(&key));
         }
-        let next = Self { seq: seq + 1, chains: PairKeys(chains) };
-        Ok((next, RoundKeys { inbound: PairKeys(inbound), outbound: PairKeys(outbound) }))
+        let next = Self {
+            seq: seq + 1,
+            chains: PairKeys(chains),
+        };
+        Ok((
+            next,
+            RoundKeys {
+                inbound: PairKeys(inbound),
+                outbound: PairKeys(outbound),
+            },
+        ))
     }
 
     /// Bytes for sealed storage.
@@ -136,8 +171,13 @@ impl Channels {
     /// # Errors
     /// [`Error::Stored`] if they do not have the form [`Self::to_secret_bytes`] writes.
     pub fn from_secret_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (seq, chains) = bytes.split_first_chunk::<8>().ok_or(Error::Stored("channel"))?;
-        Ok(Self { seq: u64::from_le_bytes(*seq), chains: PairKeys::from_secret_bytes(chains)? })
+        let (seq, chains) = bytes
+            .split_first_chunk::<8>()
+            .ok_or(Error::Stored("channel"))?;
+        Ok(Self {
+            seq: u64::from_le_bytes(*seq),
+            chains: PairKeys::from_secret_bytes(chains)?,
+        })
     }
 }
 
@@ -148,7 +188,12 @@ fn ratchet(chain: &Seed) -> Seed {
 
 /// `RK^s(i→c) = Expand(CK^s, "round", id_i, id_c)`.
 fn round_key(chain: &Seed, dealer: &Member, holder: &Member) -> Seed {
-    expand(chain.expose(), labels::ROUND_KEY, &[dealer.id.0.as_ref(), holder.id.0.as_ref()]).into()
+    expand(
+        chain.expose(),
+        labels::ROUND_KEY,
+        &[dealer.id.0.as_ref(), holder.id.0.as_ref()],
+    )
+    .into()
 }
 
 /// One sealed pair of shares: whose, for whom, under which nonce and core.
@@ -163,7 +208,10 @@ pub(crate) struct Envelope<'a> {
 impl Envelope<'_> {
     /// `k_share(i→c) = Expand(RK^seq(i→c), "share", id_i, id_c, LE64(seq), nonce_i)`: serves one ciphertext, hence the zero nonce.
     fn key(&self, round_key: &Seed) -> Result<Seed, Error> {
-        let (dealer, holder) = (self.attempt.member(self.dealer)?, self.attempt.member(self.holder)?);
+        let (dealer, holder) = (
+            self.attempt.member(self.dealer)?,
+            self.attempt.member(self.holder)?,
+        );
         let seq = le64(self.attempt.announcement().seq);
         let parts: [&[u8]; 4] = [dealer.id.0.as_ref(), holder.id.0.as_ref(), &seq, self.nonce];
         Ok(expand(round_key.expose(), labels::SHARE, &parts).into())
@@ -171,19 +219,35 @@ impl Envelope<'_> {
 
     /// `aad(i→c) = H("share-aad", ann_hash, id_i, id_c, commit_core_i)`.
     fn aad(&self) -> Result<Digest, Error> {
-        let (dealer, holder) = (self.attempt.member(self.dealer)?, self.attempt.member(self.holder)?);
-        let parts: [&[u8]; 4] = [&self.attempt.hash().0, dealer.id.0.as_ref(), holder.id.0.as_ref(), &self.core.0];
+        let (dealer, holder) = (
+            self.attempt.member(self.dealer)?,
+            self.attempt.member(self.holder)?,
+        );
+        let parts: [&[u8]; 4] = [
+            &self.attempt.hash().0,
+            dealer.id.0.as_ref(),
+            holder.id.0.as_ref(),
+            &self.core.0,
+        ];
         Ok(hash(labels::SHARE_AAD, &parts))
     }
 
     /// Seals `f_b(x) ‖ f_K(x)`.
-    pub(crate) fn seal(&self, round_key: &Seed, pair: &[u8; 64]) -> Result<[u8; CIPHERTEXT_BYTES], Error> {
+    pub(crate) fn seal(
+        &self,
+        round_key: &Seed,
+        pair: &[u8; 64],
+    ) -> Result<[u8; CIPHERTEXT_BYTES], Error> {
         let sealed = seal(&self.key(round_key)?, &self.aad()?.0, pair);
         Ok(sealed.try_into().expect("64 bytes and a tag of 16"))
     }
 
     /// Opens a sealed pair; `None` if it is not what the dealer sealed for this holder.
-    pub(crate) fn open(&self, round_key: &Seed, ciphertext: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    pub(crate) fn open(
+        &self,
+        round_key: &Seed,
+        ciphertext: &[u8],
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         Ok(open(&self.key(round_key)?, &self.aad()?.0, ciphertext))
     }
 }
@@ -191,12 +255,16 @@ impl Envelope<'_> {
 /// ChaCha20-Poly1305 under a single-use key, nonce zero.
 pub(crate) fn seal(key: &Seed, aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let cipher = ChaCha20Poly1305::new(key.expose().into());
-    cipher.encrypt(&Nonce::default(), Payload { msg: plain, aad }).expect("a message this short can always be sealed")
+    cipher
+        .encrypt(&Nonce::default(), Payload { msg: plain, aad })
+        .expect("a message this short can always be sealed")
 }
 
 /// The inverse of [`seal`].
 pub(crate) fn open(key: &Seed, aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let cipher = ChaCha20Poly1305::new(key.expose().into());
-    cipher.decrypt(&Nonce::default(), Payload { msg: sealed, aad }).ok().map(Zeroizing::new)
+    cipher
+        .decrypt(&Nonce::default(), Payload { msg: sealed, aad })
+        .ok()
+        .map(Zeroizing::new)
 }
-

@@ -60,13 +60,20 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        let wrong = NotADigest { chars: text.chars().count() };
+        let wrong = NotADigest {
+            chars: text.chars().count(),
+        };
         if text.len() != 64 || !text.is_ascii() {
             return Err(wrong);
         }
         let mut out = [0; 32];
         for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digit = |d: u8| char::from(d).to_digit(16).and_then(|v| u8::try_from(v).ok()).ok_or(wrong);
+            let digit = |d: u8| {
+                char::from(d)
+                    .to_digit(16)
+                    .and_then(|v| u8::try_from(v).ok())
+                    .ok_or(wrong)
+            };
             *byte = digit(pair[0])? << 4 | digit(pair[1])?;
         }
         Ok(Self(out))

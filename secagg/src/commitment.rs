@@ -38,17 +38,34 @@ impl Secret {
 }
 
 /// `com_b = H("com-b", ann_hash, id, b)`, and likewise for K.
-pub(crate) fn of_secret(which: Secret, ann_hash: &Digest, id: &MemberId, value: &SecretScalar) -> Digest {
-    hash(which.labels().0, &[&ann_hash.0, id.0.as_ref(), value.expose()])
+pub(crate) fn of_secret(
+    which: Secret,
+    ann_hash: &Digest,
+    id: &MemberId,
+    value: &SecretScalar,
+) -> Digest {
+    hash(
+        which.labels().0,
+        &[&ann_hash.0, id.0.as_ref(), value.expose()],
+    )
 }
 
 /// `H("share-b", ann_hash, id, LE32(x), f_b(x))`, and likewise for K.
 fn of_share(which: Secret, ann_hash: &Digest, id: &MemberId, x: u32, share: &[u8; 32]) -> Digest {
-    hash(which.labels().1, &[&ann_hash.0, id.0.as_ref(), &le32(x), share])
+    hash(
+        which.labels().1,
+        &[&ann_hash.0, id.0.as_ref(), &le32(x), share],
+    )
 }
 
 /// `pair_x`.
-pub(crate) fn of_pair(ann_hash: &Digest, id: &MemberId, x: u32, b: &SecretScalar, k: &SecretScalar) -> [u8; PAIR_BYTES] {
+pub(crate) fn of_pair(
+    ann_hash: &Digest,
+    id: &MemberId,
+    x: u32,
+    b: &SecretScalar,
+    k: &SecretScalar,
+) -> [u8; PAIR_BYTES] {
     let mut pair = [0; PAIR_BYTES];
     pair[..32].copy_from_slice(&of_share(Secret::SelfMask, ann_hash, id, x, b.expose()).0);
     pair[32..].copy_from_slice(&of_share(Secret::Rescue, ann_hash, id, x, k.expose()).0);
@@ -56,13 +73,23 @@ pub(crate) fn of_pair(ann_hash: &Digest, id: &MemberId, x: u32, b: &SecretScalar
 }
 
 /// Whether `share` is the one committed at position `x` in `pair`.
-pub(crate) fn matches(which: Secret, ann_hash: &Digest, id: &MemberId, x: u32, share: &[u8; 32], pair: &[u8; 64]) -> bool {
+pub(crate) fn matches(
+    which: Secret,
+    ann_hash: &Digest,
+    id: &MemberId,
+    x: u32,
+    share: &[u8; 32],
+    pair: &[u8; 64],
+) -> bool {
     of_share(which, ann_hash, id, x, share).0 == which.half(pair)
 }
 
 /// Leaves of the tree "shares": `LE32(x) ‖ pair_x`.
 fn leaves(share_list: &[[u8; PAIR_BYTES]]) -> Vec<Vec<u8>> {
-    (1u32..).zip(share_list).map(|(x, pair)| leaf(x, pair)).collect()
+    (1u32..)
+        .zip(share_list)
+        .map(|(x, pair)| leaf(x, pair))
+        .collect()
 }
 
 fn leaf(x: u32, pair: &[u8; PAIR_BYTES]) -> Vec<u8> {
@@ -108,22 +135,44 @@ pub(crate) fn share_path(share_list: &[[u8; PAIR_BYTES]], x: u32) -> Option<Vec<
 ///
 /// # Errors
 /// [`Error::NotAMember`] for an index beyond the roster, or a Commit without shares.
-pub(crate) fn core_of_commit(attempt: &Attempt, index: u32, commit: &Commit) -> Result<Digest, Error> {
+pub(crate) fn core_of_commit(
+    attempt: &Attempt,
+    index: u32,
+    commit: &Commit,
+) -> Result<Digest, Error> {
     let shares_root = shares_root(&commit.share_list).ok_or(Error::NotAMember("holder list"))?;
     let (nonce, e_pk) = (&commit.nonce, &commit.e_pk);
-    let parts = CoreParts { nonce, e_pk, com_b: &commit.com_b, com_k: &commit.com_k, shares_root };
+    let parts = CoreParts {
+        nonce,
+        e_pk,
+        com_b: &commit.com_b,
+        com_k: &commit.com_k,
+        shares_root,
+    };
     Ok(parts.core(&attempt.hash(), &attempt.member(index)?.id))
 }
 
 /// The core a holder computes from its own leaf and path: it is the dealer's only if pair, position and path fit.
-pub(crate) fn core_of_item(attempt: &Attempt, position: u32, item: &ShareItem) -> Result<Option<Digest>, Error> {
+pub(crate) fn core_of_item(
+    attempt: &Attempt,
+    position: u32,
+    item: &ShareItem,
+) -> Result<Option<Digest>, Error> {
     let id = &attempt.member(item.index)?.id;
     let (at, size) = (position as usize - 1, attempt.holder_count() as usize);
-    let Some(shares_root) = Tree::Shares.root_from_path(&leaf(position, &item.pair), at, size, &item.path) else {
+    let Some(shares_root) =
+        Tree::Shares.root_from_path(&leaf(position, &item.pair), at, size, &item.path)
+    else {
         return Ok(None);
     };
     let (nonce, e_pk) = (&item.nonce, &item.e_pk);
-    let parts = CoreParts { nonce, e_pk, com_b: &item.com_b, com_k: &item.com_k, shares_root };
+    let parts = CoreParts {
+        nonce,
+        e_pk,
+        com_b: &item.com_b,
+        com_k: &item.com_k,
+        shares_root,
+    };
     Ok(Some(parts.core(&attempt.hash(), id)))
 }
 

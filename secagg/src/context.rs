@@ -45,15 +45,29 @@ impl Roster {
     /// # Errors
     /// The coordinator's fault, since it lists the members: a size outside `min_cohort` to `n_max`, a wrong order, a repeated key,
     /// a foreign run or epoch, an advertisement whose signature does not verify.
-    pub fn new(params: Arc<Params>, epoch: u64, advertisements: &[Advertisement]) -> Result<Self, Error> {
+    pub fn new(
+        params: Arc<Params>,
+        epoch: u64,
+        advertisements: &[Advertisement],
+    ) -> Result<Self, Error> {
         let have = u32::try_from(advertisements.len()).unwrap_or(u32::MAX);
         let (need, limit) = (params.config().min_cohort, params.config().n_max);
         if have < need {
-            return Err(Fault::TooFew { what: "members of the roster", have, need }.by_coordinator());
+            return Err(Fault::TooFew {
+                what: "members of the roster",
+                have,
+                need,
+            }
+            .by_coordinator());
         }
         if have > limit {
             let (have, limit) = (u64::from(have), u64::from(limit));
-            return Err(Fault::TooMany { what: "number of members", have, limit }.by_coordinator());
+            return Err(Fault::TooMany {
+                what: "number of members",
+                have,
+                limit,
+            }
+            .by_coordinator());
         }
         let mut members: Vec<Member> = Vec::with_capacity(advertisements.len());
         let mut channel_keys = BTreeSet::new();
@@ -68,8 +82,16 @@ impl Roster {
             members.push(member);
         }
         let root = root_of(&members);
-        let ctx = hash(labels::EPOCH, &[&params.run_hash().0, &le64(epoch), &le32(have), &root.0]);
-        Ok(Self { params, epoch, members, ctx })
+        let ctx = hash(
+            labels::EPOCH,
+            &[&params.run_hash().0, &le64(epoch), &le32(have), &root.0],
+        );
+        Ok(Self {
+            params,
+            epoch,
+            members,
+            ctx,
+        })
     }
 
     /// Parameters of the run.
@@ -83,7 +105,10 @@ impl Roster {
     }
 
     /// n.
-    #[expect(clippy::len_without_is_empty, reason = "a roster has at least three members")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a roster has at least three members"
+    )]
     pub fn len(&self) -> u32 {
         u32::try_from(self.members.len()).expect("bounded by n_max, a u32")
     }
@@ -100,7 +125,10 @@ impl Roster {
 
     /// Index of the member with this id.
     pub fn index_of(&self, id: &MemberId) -> Option<u32> {
-        self.members.binary_search_by(|member| member.id.cmp(id)).ok().and_then(|index| u32::try_from(index).ok())
+        self.members
+            .binary_search_by(|member| member.id.cmp(id))
+            .ok()
+            .and_then(|index| u32::try_from(index).ok())
     }
 
     /// Merkle root over the entries.
@@ -120,13 +148,21 @@ impl Roster {
 
     /// Who masks with whom.
     pub fn graph(&self) -> MaskGraph {
-        MaskGraph::Complete { members: self.len() }
+        MaskGraph::Complete {
+            members: self.len(),
+        }
     }
 
     /// A member's signature on this roster. It signs one epoch context per (run, epoch), ever: the caller's ledger sees to that.
     pub fn confirm(&self, identity: &Identity) -> Result<RosterConfirmation, Error> {
-        let index = self.index_of(&identity.public().id()).ok_or(Error::NotAMember("roster"))?;
-        Ok(RosterConfirmation { epoch_ctx: self.ctx, index, signature: identity.sign(labels::SIG_ROSTER, &[&self.ctx.0]) })
+        let index = self
+            .index_of(&identity.public().id())
+            .ok_or(Error::NotAMember("roster"))?;
+        Ok(RosterConfirmation {
+            epoch_ctx: self.ctx,
+            index,
+            signature: identity.sign(labels::SIG_ROSTER, &[&self.ctx.0]),
+        })
     }
 
     /// Checks a member's signature on this roster.
@@ -139,8 +175,15 @@ impl Roster {
         if confirmation.epoch_ctx != self.ctx {
             return Err(Fault::Context("epoch").by(index));
         }
-        let valid = member.id_pk.verifies(&confirmation.signature, labels::SIG_ROSTER, &[&self.ctx.0]);
-        if valid { Ok(()) } else { Err(Fault::Signature("roster").by(index)) }
+        let valid =
+            member
+                .id_pk
+                .verifies(&confirmation.signature, labels::SIG_ROSTER, &[&self.ctx.0]);
+        if valid {
+            Ok(())
+        } else {
+            Err(Fault::Signature("roster").by(index))
+        }
     }
 }
 
@@ -166,10 +209,19 @@ fn admit(params: &Params, epoch: u64, advertisement: &Advertisement) -> Result<M
 
 fn root_of(members: &[Member]) -> Digest {
     let entry = |m: &Member| {
-        fields(&[m.id.0.as_ref(), m.id_pk.as_bytes(), m.x_pk.as_bytes(), &[], m.binding.as_ref(), m.nonce_commit.as_ref()])
+        fields(&[
+            m.id.0.as_ref(),
+            m.id_pk.as_bytes(),
+            m.x_pk.as_bytes(),
+            &[],
+            m.binding.as_ref(),
+            m.nonce_commit.as_ref(),
+        ])
     };
     let entries: Vec<_> = members.iter().map(entry).collect();
-    Tree::Roster.root(&entries).expect("a roster has at least three members")
+    Tree::Roster
+        .root(&entries)
+        .expect("a roster has at least three members")
 }
 
 /// One attempt of one round: an announcement that follows the rules, over a roster.
@@ -195,22 +247,46 @@ impl Attempt {
         let have = announcement.holders.count();
         let need = params.holders_floor(n);
         if have < need {
-            return Err(Fault::TooFew { what: "holders", have, need }.by_coordinator());
+            return Err(Fault::TooFew {
+                what: "holders",
+                have,
+                need,
+            }
+            .by_coordinator());
         }
         let threshold = params.threshold(have, n);
         if announcement.threshold != threshold {
             let (have, need) = (u64::from(announcement.threshold), u64::from(threshold));
-            return Err(Fault::Rule { what: "threshold", have, need }.by_coordinator());
+            return Err(Fault::Rule {
+                what: "threshold",
+                have,
+                need,
+            }
+            .by_coordinator());
         }
         if threshold > have {
-            return Err(Fault::TooFew { what: "holders", have, need: threshold }.by_coordinator());
+            return Err(Fault::TooFew {
+                what: "holders",
+                have,
+                need: threshold,
+            }
+            .by_coordinator());
         }
-        let deadlines = [announcement.commit_by_ms, announcement.submit_by_ms, announcement.expires_ms];
+        let deadlines = [
+            announcement.commit_by_ms,
+            announcement.submit_by_ms,
+            announcement.expires_ms,
+        ];
         if announcement.round == 0 || announcement.seq == 0 || !deadlines.is_sorted() {
             return Err(Fault::Order("round, attempt and deadlines").by_coordinator());
         }
         let holders = announcement.holders.iter().collect();
-        Ok(Self { hash: announcement.hash(), roster, announcement, holders })
+        Ok(Self {
+            hash: announcement.hash(),
+            roster,
+            announcement,
+            holders,
+        })
     }
 
     /// The epoch's roster.
@@ -245,7 +321,9 @@ impl Attempt {
 
     /// Roster index of the holder at `position` (from 1).
     pub fn holder(&self, position: u32) -> Option<u32> {
-        self.holders.get((position as usize).checked_sub(1)?).copied()
+        self.holders
+            .get((position as usize).checked_sub(1)?)
+            .copied()
     }
 
     /// All holders by position: (position, roster index).
@@ -255,7 +333,10 @@ impl Attempt {
 
     /// Position (from 1) of member `index` among the holders.
     pub fn position(&self, index: u32) -> Option<u32> {
-        self.holders.binary_search(&index).ok().and_then(|place| u32::try_from(place + 1).ok())
+        self.holders
+            .binary_search(&index)
+            .ok()
+            .and_then(|place| u32::try_from(place + 1).ok())
     }
 
     /// Identity key of the holder at `position`.
@@ -273,6 +354,8 @@ impl Attempt {
 
     /// Whether `signature` is the coordinator's under this announcement.
     pub fn announced(&self, signature: &Signature) -> bool {
-        self.params().coordinator().is_ok_and(|key| self.announcement.verifies(&key, signature))
+        self.params()
+            .coordinator()
+            .is_ok_and(|key| self.announcement.verifies(&key, signature))
     }
 }

@@ -17,8 +17,8 @@ use crate::labels;
 use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::merkle::Tree;
 use crate::message::{
-    AbortAttestation, Attestation, Cohort, Commit, NeighbourKey, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
-    UnmaskList, UploadHeader, UploadTrailer,
+    AbortAttestation, Attestation, Cohort, Commit, NeighbourKey, Neighbourhood, ShareItem,
+    SurvivorItem, SurvivorProposal, UnmaskList, UploadHeader, UploadTrailer,
 };
 use crate::participant::{maskkey_verifies, upload_hash};
 use crate::prg::Sign;
@@ -34,23 +34,44 @@ pub fn check_commit(attempt: &Attempt, index: u32, commit: &Commit) -> Result<Di
         return Err(Fault::Context("announcement").by(index));
     }
     let need = attempt.holder_count() as usize;
-    for (what, have) in [("share list", commit.share_list.len()), ("ciphertexts", commit.ciphertexts.len())] {
+    for (what, have) in [
+        ("share list", commit.share_list.len()),
+        ("ciphertexts", commit.ciphertexts.len()),
+    ] {
         if have != need {
             return Err(Fault::Length { what, have, need }.by(index));
         }
     }
     let is_own = |holder: u32| holder == index;
-    if attempt.holders().zip(&commit.ciphertexts).any(|((_, holder), ct)| is_own(holder) == ct.is_some()) {
+    if attempt
+        .holders()
+        .zip(&commit.ciphertexts)
+        .any(|((_, holder), ct)| is_own(holder) == ct.is_some())
+    {
         return Err(Fault::Order("ciphertexts").by(index));
     }
-    if !maskkey_verifies(attempt, index, &commit.nonce, &commit.e_pk, &commit.sig_maskkey) {
+    if !maskkey_verifies(
+        attempt,
+        index,
+        &commit.nonce,
+        &commit.e_pk,
+        &commit.sig_maskkey,
+    ) {
         return Err(Fault::Signature("mask key").by(index));
     }
     let core = commitment::core_of_commit(attempt, index, commit)?;
     let blob = hash(labels::BLOB, &[&commit.blob]);
     let cts = Commit::ciphertexts_hash(&commit.ciphertexts);
-    let valid = attempt.member(index)?.id_pk.verifies(&commit.sig_commit, labels::SIG_COMMIT, &[&core.0, &blob.0, &cts.0]);
-    if valid { Ok(core) } else { Err(Fault::Signature("commit").by(index)) }
+    let valid = attempt.member(index)?.id_pk.verifies(
+        &commit.sig_commit,
+        labels::SIG_COMMIT,
+        &[&core.0, &blob.0, &cts.0],
+    );
+    if valid {
+        Ok(core)
+    } else {
+        Err(Fault::Signature("commit").by(index))
+    }
 }
 
 /// The commits of a cohort, by member.
@@ -62,38 +83,78 @@ pub type Commits = BTreeMap<u32, Commit>;
 /// [`Error::BelowThreshold`] if there are fewer members than the smallest cohort.
 pub fn close_cohort(attempt: &Attempt, commits: &Commits) -> Result<Cohort, Error> {
     let n = attempt.roster().len();
-    let (have, need) = (u32::try_from(commits.len()).unwrap_or(u32::MAX), attempt.params().cohort_floor(n));
+    let (have, need) = (
+        u32::try_from(commits.len()).unwrap_or(u32::MAX),
+        attempt.params().cohort_floor(n),
+    );
     if have < need {
         return Err(Error::BelowThreshold { have, need });
     }
-    let root = Tree::Cohort.root(&cores(attempt, commits)?).ok_or(Error::BelowThreshold { have, need })?;
-    Ok(Cohort { ann_hash: attempt.hash(), members: Bitmap::of(n, commits.keys().copied()), root })
+    let root = Tree::Cohort
+        .root(&cores(attempt, commits)?)
+        .ok_or(Error::BelowThreshold { have, need })?;
+    Ok(Cohort {
+        ann_hash: attempt.hash(),
+        members: Bitmap::of(n, commits.keys().copied()),
+        root,
+    })
 }
 
 fn cores(attempt: &Attempt, commits: &Commits) -> Result<Vec<Digest>, Error> {
-    commits.iter().map(|(&index, commit)| commitment::core_of_commit(attempt, index, commit)).collect()
+    commits
+        .iter()
+        .map(|(&index, commit)| commitment::core_of_commit(attempt, index, commit))
+        .collect()
 }
 
 /// What member `index` needs to mask: its path and its neighbours' keys.
 ///
 /// # Errors
 /// [`Error::NotAMember`] if it did not commit.
-pub fn neighbourhood(attempt: &Attempt, commits: &Commits, index: u32) -> Result<Neighbourhood, Error> {
-    let rank = commits.keys().position(|&member| member == index).ok_or(Error::NotAMember("cohort"))?;
-    let own_path = Tree::Cohort.path(&cores(attempt, commits)?, rank).ok_or(Error::NotAMember("cohort"))?;
+pub fn neighbourhood(
+    attempt: &Attempt,
+    commits: &Commits,
+    index: u32,
+) -> Result<Neighbourhood, Error> {
+    let rank = commits
+        .keys()
+        .position(|&member| member == index)
+        .ok_or(Error::NotAMember("cohort"))?;
+    let own_path = Tree::Cohort
+        .path(&cores(attempt, commits)?, rank)
+        .ok_or(Error::NotAMember("cohort"))?;
     let key = |other: u32| {
         let commit = commits.get(&other)?;
-        Some(NeighbourKey { index: other, nonce: commit.nonce, e_pk: commit.e_pk, sig_maskkey: commit.sig_maskkey })
+        Some(NeighbourKey {
+            index: other,
+            nonce: commit.nonce,
+            e_pk: commit.e_pk,
+            sig_maskkey: commit.sig_maskkey,
+        })
     };
-    Ok(Neighbourhood { own_path, keys: attempt.roster().graph().neighbours(index).filter_map(key).collect() })
+    Ok(Neighbourhood {
+        own_path,
+        keys: attempt
+            .roster()
+            .graph()
+            .neighbours(index)
+            .filter_map(key)
+            .collect(),
+    })
 }
 
 /// What holder `index` needs of every cohort member, ascending.
 ///
 /// # Errors
 /// [`Error::NotAMember`] if it is not a holder.
-pub fn share_items(attempt: &Attempt, commits: &Commits, index: u32) -> Result<Vec<ShareItem>, Error> {
-    let position = attempt.position(index).ok_or(Error::NotAMember("holder list"))?;
+pub fn share_items(
+    attempt: &Attempt,
+    commits: &Commits,
+    index: u32,
+) -> Result<Vec<ShareItem>, Error> {
+    let position = attempt
+        .position(index)
+        .ok_or(Error::NotAMember("holder list"))?;
     let place = position as usize - 1;
     let item = |(&dealer, commit): (&u32, &Commit)| {
         Some(ShareItem {
@@ -107,25 +168,45 @@ pub fn share_items(attempt: &Attempt, commits: &Commits, index: u32) -> Result<V
             path: commitment::share_path(&commit.share_list, position)?,
         })
     };
-    commits.iter().map(|entry| item(entry).ok_or(Error::NotAMember("holder list"))).collect()
+    commits
+        .iter()
+        .map(|entry| item(entry).ok_or(Error::NotAMember("holder list")))
+        .collect()
 }
 
 /// Checks that an upload is for this cohort and has the run's shape, before its bytes are taken.
 ///
 /// # Errors
 /// The sender's fault.
-pub fn check_header(attempt: &Attempt, cohort: &Cohort, index: u32, header: &UploadHeader) -> Result<(), Error> {
+pub fn check_header(
+    attempt: &Attempt,
+    cohort: &Cohort,
+    index: u32,
+    header: &UploadHeader,
+) -> Result<(), Error> {
     let config = attempt.params().config();
     if header.ctx != cohort.ctx() {
         return Err(Fault::Context("cohort").by(index));
     }
     if !cohort.members.contains(index) {
-        return Err(Fault::Absent { what: "sender", index }.by(index));
+        return Err(Fault::Absent {
+            what: "sender",
+            index,
+        }
+        .by(index));
     }
     let pairs = [
         ("elements of the upload", header.elements, config.elements),
-        ("bits of an element", u64::from(header.ring_bits), u64::from(config.m)),
-        ("elements of a chunk", u64::from(header.chunk_elems), u64::from(config.chunk_elems)),
+        (
+            "bits of an element",
+            u64::from(header.ring_bits),
+            u64::from(config.m),
+        ),
+        (
+            "elements of a chunk",
+            u64::from(header.chunk_elems),
+            u64::from(config.chunk_elems),
+        ),
     ];
     match pairs.into_iter().find(|(_, have, need)| have != need) {
         Some((what, have, need)) => Err(Fault::Rule { what, have, need }.by(index)),
@@ -145,29 +226,57 @@ pub fn check_trailer(
     trailer: &UploadTrailer,
 ) -> Result<Digest, Error> {
     if !cohort.members.contains(index) {
-        return Err(Fault::Absent { what: "sender", index }.by(index));
+        return Err(Fault::Absent {
+            what: "sender",
+            index,
+        }
+        .by(index));
     }
     let need = attempt.params().config().meta_lanes as usize * 8;
     if trailer.metadata.len() != need {
-        return Err(Fault::Length { what: "masked metadata", have: trailer.metadata.len(), need }.by(index));
+        return Err(Fault::Length {
+            what: "masked metadata",
+            have: trailer.metadata.len(),
+            need,
+        }
+        .by(index));
     }
     if trailer.chunk_root != *chunk_root {
         return Err(Fault::Root("uploaded chunks").by(index));
     }
     let ctx = cohort.ctx();
     let upload_hash = upload_hash(attempt, &ctx, index, chunk_root, &trailer.metadata)?;
-    let item = SurvivorItem { index, upload_hash, signature: trailer.signature };
-    if upload_verifies(attempt, &ctx, &item) { Ok(upload_hash) } else { Err(Fault::Signature("upload").by(index)) }
+    let item = SurvivorItem {
+        index,
+        upload_hash,
+        signature: trailer.signature,
+    };
+    if upload_verifies(attempt, &ctx, &item) {
+        Ok(upload_hash)
+    } else {
+        Err(Fault::Signature("upload").by(index))
+    }
 }
 
 /// Fixes the survivors: everybody in `uploads`, less those whom the degree rule drops, until nothing changes.
 ///
 /// # Errors
 /// [`Error::BelowThreshold`] if fewer than `min_survivors` remain.
-pub fn close_survivors(attempt: &Attempt, cohort: &Cohort, uploads: &[SurvivorItem]) -> Result<SurvivorProposal, Error> {
-    let (params, graph, n) = (attempt.params(), attempt.roster().graph(), attempt.roster().len());
+pub fn close_survivors(
+    attempt: &Attempt,
+    cohort: &Cohort,
+    uploads: &[SurvivorItem],
+) -> Result<SurvivorProposal, Error> {
+    let (params, graph, n) = (
+        attempt.params(),
+        attempt.roster().graph(),
+        attempt.roster().len(),
+    );
     let mut survivors = Bitmap::of(n, uploads.iter().map(|item| item.index));
-    let weak = |set: &Bitmap| set.iter().find(|&u| !params.degree_holds(graph.alive(u, set), graph.degree(u)));
+    let weak = |set: &Bitmap| {
+        set.iter()
+            .find(|&u| !params.degree_holds(graph.alive(u, set), graph.degree(u)))
+    };
     while let Some(u) = weak(&survivors) {
         survivors.remove(u);
     }
@@ -175,18 +284,36 @@ pub fn close_survivors(attempt: &Attempt, cohort: &Cohort, uploads: &[SurvivorIt
     if have < need {
         return Err(Error::BelowThreshold { have, need });
     }
-    let hashes: BTreeMap<u32, &Digest> = uploads.iter().map(|item| (item.index, &item.upload_hash)).collect();
-    let kept = hashes.iter().filter(|(index, _)| survivors.contains(**index));
-    let leaves: Vec<_> = kept.map(|(index, hash)| upload_leaf(*index, hash)).collect();
-    let upload_root = Tree::Uploads.root(&leaves).ok_or(Error::BelowThreshold { have, need })?;
-    Ok(SurvivorProposal { ctx: cohort.ctx(), survivors, upload_root })
+    let hashes: BTreeMap<u32, &Digest> = uploads
+        .iter()
+        .map(|item| (item.index, &item.upload_hash))
+        .collect();
+    let kept = hashes
+        .iter()
+        .filter(|(index, _)| survivors.contains(**index));
+    let leaves: Vec<_> = kept
+        .map(|(index, hash)| upload_leaf(*index, hash))
+        .collect();
+    let upload_root = Tree::Uploads
+        .root(&leaves)
+        .ok_or(Error::BelowThreshold { have, need })?;
+    Ok(SurvivorProposal {
+        ctx: cohort.ctx(),
+        survivors,
+        upload_root,
+    })
 }
 
 /// Checks an attestation of the holder with roster index `index`.
 ///
 /// # Errors
 /// The holder's fault.
-pub fn check_attestation(attempt: &Attempt, digest: &Digest, index: u32, attestation: &Attestation) -> Result<(), Error> {
+pub fn check_attestation(
+    attempt: &Attempt,
+    digest: &Digest,
+    index: u32,
+    attestation: &Attestation,
+) -> Result<(), Error> {
     check_position(attempt, index, attestation.position)?;
     if attestation.digest != *digest {
         return Err(Fault::Context("survivor set").by(index));
@@ -199,7 +326,11 @@ pub fn check_attestation(attempt: &Attempt, digest: &Digest, index: u32, attesta
         return Err(Fault::Context("roster").by(index));
     }
     let complaints = attestation.complaints.as_bytes();
-    if !key.verifies(&attestation.sig_complaint, labels::SIG_COMPLAINT, &[&digest.0, complaints]) {
+    if !key.verifies(
+        &attestation.sig_complaint,
+        labels::SIG_COMPLAINT,
+        &[&digest.0, complaints],
+    ) {
         return Err(Fault::Signature("complaint").by(index));
     }
     Ok(())
@@ -209,7 +340,11 @@ fn check_position(attempt: &Attempt, index: u32, position: u32) -> Result<(), Er
     if attempt.holder(position) == Some(index) {
         Ok(())
     } else {
-        Err(Fault::Absent { what: "holder position", index: position }.by(index))
+        Err(Fault::Absent {
+            what: "holder position",
+            index: position,
+        }
+        .by(index))
     }
 }
 
@@ -244,17 +379,34 @@ pub fn recoverability<'a>(
     let count = |member: u32| {
         let (against, total) = attestations
             .clone()
-            .fold((0u32, 0u32), |(against, total), a| (against + u32::from(a.complaints.contains(member)), total + 1));
+            .fold((0u32, 0u32), |(against, total), a| {
+                (
+                    against + u32::from(a.complaints.contains(member)),
+                    total + 1,
+                )
+            });
         (against, total - against)
     };
-    let counts: Vec<(u32, (u32, u32))> = cohort.members.iter().map(|member| (member, count(member))).collect();
-    let dealers: Vec<u32> = counts.iter().filter(|(_, (against, _))| *against > limit).map(|(member, _)| *member).collect();
+    let counts: Vec<(u32, (u32, u32))> = cohort
+        .members
+        .iter()
+        .map(|member| (member, count(member)))
+        .collect();
+    let dealers: Vec<u32> = counts
+        .iter()
+        .filter(|(_, (against, _))| *against > limit)
+        .map(|(member, _)| *member)
+        .collect();
     if !dealers.is_empty() {
         return Recoverability::Convicted { dealers };
     }
     let need = attempt.threshold();
     match counts.into_iter().min_by_key(|(_, (_, clean))| *clean) {
-        Some((member, (_, clean))) if clean < need => Recoverability::Waiting { member, clean, need },
+        Some((member, (_, clean))) if clean < need => Recoverability::Waiting {
+            member,
+            clean,
+            need,
+        },
         _ => Recoverability::Given,
     }
 }
@@ -264,7 +416,13 @@ pub fn recoverability<'a>(
 ///
 /// # Errors
 /// The holder's fault.
-pub fn check_unmask(attempt: &Attempt, cohort: &Cohort, digest: &Digest, index: u32, list: &UnmaskList) -> Result<(), Error> {
+pub fn check_unmask(
+    attempt: &Attempt,
+    cohort: &Cohort,
+    digest: &Digest,
+    index: u32,
+    list: &UnmaskList,
+) -> Result<(), Error> {
     check_position(attempt, index, list.position)?;
     if list.digest != *digest {
         return Err(Fault::Context("survivor set").by(index));
@@ -274,25 +432,50 @@ pub fn check_unmask(attempt: &Attempt, cohort: &Cohort, digest: &Digest, index: 
     }
     let (have, need) = (list.scalars.len(), list.present.count() as usize);
     if have != need {
-        return Err(Fault::Length { what: "unmask list", have, need }.by(index));
+        return Err(Fault::Length {
+            what: "unmask list",
+            have,
+            need,
+        }
+        .by(index));
     }
     let hash = UnmaskList::hash(list.position, &list.present, &list.scalars);
-    let valid = attempt.member(index)?.id_pk.verifies(&list.signature, labels::SIG_UNMASK, &[&digest.0, &hash.0]);
-    if valid { Ok(()) } else { Err(Fault::Signature("unmask list").by(index)) }
+    let valid = attempt.member(index)?.id_pk.verifies(
+        &list.signature,
+        labels::SIG_UNMASK,
+        &[&digest.0, &hash.0],
+    );
+    if valid {
+        Ok(())
+    } else {
+        Err(Fault::Signature("unmask list").by(index))
+    }
 }
 
 /// Checks a holder's word that it gives an attempt up.
 ///
 /// # Errors
 /// The holder's fault.
-pub fn check_abort(attempt: &Attempt, index: u32, attestation: &AbortAttestation) -> Result<(), Error> {
+pub fn check_abort(
+    attempt: &Attempt,
+    index: u32,
+    attestation: &AbortAttestation,
+) -> Result<(), Error> {
     check_position(attempt, index, attestation.position)?;
     if attestation.ann_hash != attempt.hash() {
         return Err(Fault::Context("announcement").by(index));
     }
     let key = attempt.member(index)?.id_pk;
-    let valid = key.verifies(&attestation.signature, labels::SIG_ABORT, &[&attestation.ann_hash.0]);
-    if valid { Ok(()) } else { Err(Fault::Signature("abort").by(index)) }
+    let valid = key.verifies(
+        &attestation.signature,
+        labels::SIG_ABORT,
+        &[&attestation.ann_hash.0],
+    );
+    if valid {
+        Ok(())
+    } else {
+        Err(Fault::Signature("abort").by(index))
+    }
 }
 
 /// What unmasking gave: the masks to take off the sum, and who lied on the way.
@@ -327,11 +510,18 @@ pub fn unmask(
         let shares = good_shares(attempt, member, survivors, commits, lists, &mut liars);
         let secret = join(attempt, member, commit, which, &shares, &mut lagrange)?;
         match which {
-            Secret::SelfMask => masks.push((Sign::Minus, self_seed(attempt, &ctx, member, &secret)?)),
-            Secret::Rescue => masks.extend(dropout_masks(attempt, &ctx, member, survivors, commits, &secret)?),
+            Secret::SelfMask => {
+                masks.push((Sign::Minus, self_seed(attempt, &ctx, member, &secret)?))
+            }
+            Secret::Rescue => masks.extend(dropout_masks(
+                attempt, &ctx, member, survivors, commits, &secret,
+            )?),
         }
     }
-    Ok(Unmasked { masks: Masks::new(masks), liars })
+    Ok(Unmasked {
+        masks: Masks::new(masks),
+        liars,
+    })
 }
 
 /// Scalars for `member` that match its commitments, by holder position; the senders of others are liars.
@@ -344,7 +534,10 @@ fn good_shares(
     liars: &mut BTreeSet<u32>,
 ) -> Vec<(u32, SecretScalar)> {
     let mut good = Vec::with_capacity(lists.len());
-    for (&holder, list) in lists.iter().filter(|(_, list)| list.present.contains(member)) {
+    for (&holder, list) in lists
+        .iter()
+        .filter(|(_, list)| list.present.contains(member))
+    {
         match committed_share(attempt, survivors, commits, member, list) {
             Some(share) => good.push((list.position, share)),
             None => drop(liars.insert(holder)),
@@ -363,15 +556,30 @@ fn committed_share(
     list: &UnmaskList,
 ) -> Option<SecretScalar> {
     let (commit, dealer) = (commits.get(&member)?, attempt.roster().member(member)?);
-    let pair = commit.share_list.get((list.position as usize).checked_sub(1)?)?;
+    let pair = commit
+        .share_list
+        .get((list.position as usize).checked_sub(1)?)?;
     let (which, scalar) = (revealed(survivors, member), list.scalar(member)?);
-    let fits = commitment::matches(which, &attempt.hash(), &dealer.id, list.position, scalar, pair);
+    let fits = commitment::matches(
+        which,
+        &attempt.hash(),
+        &dealer.id,
+        list.position,
+        scalar,
+        pair,
+    );
     SecretScalar::parse(scalar).ok().filter(|_| fits)
 }
 
 /// Members for whom `list` holds a usable scalar, by the same test as [`unmask`]: what counts toward t.
-pub fn matching(attempt: &Attempt, survivors: &Bitmap, commits: &Commits, list: &UnmaskList) -> Vec<u32> {
-    let usable = |member: &u32| committed_share(attempt, survivors, commits, *member, list).is_some();
+pub fn matching(
+    attempt: &Attempt,
+    survivors: &Bitmap,
+    commits: &Commits,
+    list: &UnmaskList,
+) -> Vec<u32> {
+    let usable =
+        |member: &u32| committed_share(attempt, survivors, commits, *member, list).is_some();
     list.present.iter().filter(usable).collect()
 }
 
@@ -385,7 +593,9 @@ fn join(
     lagrange: &mut Option<Lagrange>,
 ) -> Result<SecretScalar, Error> {
     let positions: Vec<u32> = shares.iter().map(|(position, _)| *position).collect();
-    let reusable = lagrange.take().filter(|known| known.positions() == positions);
+    let reusable = lagrange
+        .take()
+        .filter(|known| known.positions() == positions);
     let coefficients = match reusable {
         Some(known) => known,
         None => Lagrange::new(&positions, attempt.threshold())?,
@@ -397,7 +607,11 @@ fn join(
         Secret::Rescue => commit.com_k,
     };
     let value = commitment::of_secret(which, &attempt.hash(), &attempt.member(member)?.id, &secret);
-    if value == committed { Ok(secret) } else { Err(Fault::Dealing.by(member)) }
+    if value == committed {
+        Ok(secret)
+    } else {
+        Err(Fault::Dealing.by(member))
+    }
 }
 
 /// The pair masks that the survivors added for a lost partner, with the sign that takes them off.
@@ -411,21 +625,51 @@ fn dropout_masks(
 ) -> Result<Vec<(Sign, Seed)>, Error> {
     let commit = commits.get(&dropout).ok_or(Error::NotAMember("cohort"))?;
     let mask_key = rescue(attempt, dropout, commit, k)?;
-    let own = End { index: dropout, key: &commit.e_pk };
+    let own = End {
+        index: dropout,
+        key: &commit.e_pk,
+    };
     let lost_with = |survivor: u32| {
-        let key = &commits.get(&survivor).ok_or(Error::NotAMember("cohort"))?.e_pk;
-        let seed = pair_seed(attempt, ctx, &mask_key, own, End { index: survivor, key })?;
+        let key = &commits
+            .get(&survivor)
+            .ok_or(Error::NotAMember("cohort"))?
+            .e_pk;
+        let seed = pair_seed(
+            attempt,
+            ctx,
+            &mask_key,
+            own,
+            End {
+                index: survivor,
+                key,
+            },
+        )?;
         Ok((pair_sign(survivor, dropout).flipped(), seed))
     };
-    attempt.roster().graph().neighbours(dropout).filter(|&u| survivors.contains(u)).map(lost_with).collect()
+    attempt
+        .roster()
+        .graph()
+        .neighbours(dropout)
+        .filter(|&u| survivors.contains(u))
+        .map(lost_with)
+        .collect()
 }
 
 /// K opens the blob, and the key in it must be the one that was advertised.
-fn rescue(attempt: &Attempt, dropout: u32, commit: &Commit, k: &SecretScalar) -> Result<ExchangeSecret, Error> {
+fn rescue(
+    attempt: &Attempt,
+    dropout: u32,
+    commit: &Commit,
+    k: &SecretScalar,
+) -> Result<ExchangeSecret, Error> {
     let wrong = Fault::Dealing.by(dropout);
     let core = commitment::core_of_commit(attempt, dropout, commit)?;
     let key = commitment::rescue_key(&attempt.hash(), &attempt.member(dropout)?.id, k);
     let bytes = channel::open(&key, &core.0, &commit.blob).ok_or(wrong)?;
     let secret = ExchangeSecret::new(&Seed::restore(&bytes).ok_or(wrong)?);
-    if secret.public() == commit.e_pk { Ok(secret) } else { Err(wrong) }
+    if secret.public() == commit.e_pk {
+        Ok(secret)
+    } else {
+        Err(wrong)
+    }
 }

@@ -174,11 +174,17 @@ impl Error {
 impl Fault {
     /// The error that blames the coordinator for this fault.
     pub fn by_coordinator(self) -> Error {
-        Error::PeerMisbehaved { culprit: Culprit::Coordinator, fault: self }
+        Error::PeerMisbehaved {
+            culprit: Culprit::Coordinator,
+            fault: self,
+        }
     }
 
     /// The error that blames roster member `index` for this fault.
     pub fn by(self, index: u32) -> Error {
-        Error::PeerMisbehaved { culprit: Culprit::Member(index), fault: self }
+        Error::PeerMisbehaved {
+            culprit: Culprit::Member(index),
+            fault: self,
+        }
     }
 }

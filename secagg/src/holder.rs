@@ -20,7 +20,8 @@ use crate::keys::{Identity, VerifyKey};
 use crate::labels;
 use crate::merkle::Tree;
 use crate::message::{
-    AbortAttestation, Attestation, Cohort, PAIR_BYTES, ShareItem, SurvivorItem, SurvivorProposal, UnmaskList,
+    AbortAttestation, Attestation, Cohort, PAIR_BYTES, ShareItem, SurvivorItem, SurvivorProposal,
+    UnmaskList,
 };
 use crate::participant::OwnShares;
 use crate::shamir::SecretScalar;
@@ -49,18 +50,34 @@ impl OpenedShares {
         cohort: &Cohort,
         items: &[ShareItem],
     ) -> Result<Self, Error> {
-        let position = attempt.position(me).ok_or(Error::NotAMember("holder list"))?;
+        let position = attempt
+            .position(me)
+            .ok_or(Error::NotAMember("holder list"))?;
         check_cohort(attempt, cohort)?;
-        if !cohort.members.iter().eq(items.iter().map(|item| item.index)) {
+        if !cohort
+            .members
+            .iter()
+            .eq(items.iter().map(|item| item.index))
+        {
             return Err(Fault::Order("share items").by_coordinator());
         }
         let cores = check_cores(attempt, position, cohort, items)?;
-        let mut opened = Self { ctx: cohort.ctx(), pairs: BTreeMap::new(), bad: Bitmap::empty(attempt.roster().len()) };
+        let mut opened = Self {
+            ctx: cohort.ctx(),
+            pairs: BTreeMap::new(),
+            bad: Bitmap::empty(attempt.roster().len()),
+        };
         for (item, core) in items.iter().zip(&cores) {
             let plain = if item.index == me {
                 own.map(|own| Zeroizing::new(own.expose().to_vec()))
             } else {
-                let envelope = Envelope { attempt, dealer: item.index, holder: me, nonce: &item.nonce, core };
+                let envelope = Envelope {
+                    attempt,
+                    dealer: item.index,
+                    holder: me,
+                    nonce: &item.nonce,
+                    core,
+                };
                 open_item(&envelope, inbound, item)?
             };
             match plain.and_then(|plain| committed_pair(attempt, position, item, &plain)) {
@@ -80,18 +97,35 @@ impl OpenedShares {
 /// A cohort is this attempt's only if it names this announcement: the commit cores alone do not show which one `ctx` was hashed from.
 fn check_cohort(attempt: &Attempt, cohort: &Cohort) -> Result<(), Error> {
     let ours = cohort.ann_hash == attempt.hash() && cohort.members.size() == attempt.roster().len();
-    if ours { Ok(()) } else { Err(Fault::Context("announcement").by_coordinator()) }
+    if ours {
+        Ok(())
+    } else {
+        Err(Fault::Context("announcement").by_coordinator())
+    }
 }
 
 /// Computes every dealer's core from this holder's own leaf; they must give the cohort root.
-fn check_cores(attempt: &Attempt, position: u32, cohort: &Cohort, items: &[ShareItem]) -> Result<Vec<Digest>, Error> {
+fn check_cores(
+    attempt: &Attempt,
+    position: u32,
+    cohort: &Cohort,
+    items: &[ShareItem],
+) -> Result<Vec<Digest>, Error> {
     let mismatch = Fault::Root("share item").by_coordinator();
     let core = |item| commitment::core_of_item(attempt, position, item)?.ok_or(mismatch);
     let cores = items.iter().map(core).collect::<Result<Vec<_>, _>>()?;
-    if Tree::Cohort.root(&cores) == Some(cohort.root) { Ok(cores) } else { Err(mismatch) }
+    if Tree::Cohort.root(&cores) == Some(cohort.root) {
+        Ok(cores)
+    } else {
+        Err(mismatch)
+    }
 }
 
-fn open_item(envelope: &Envelope<'_>, inbound: &PairKeys, item: &ShareItem) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+fn open_item(
+    envelope: &Envelope<'_>,
+    inbound: &PairKeys,
+    item: &ShareItem,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     let (Some(key), Some(ciphertext)) = (inbound.get(item.index), &item.ciphertext) else {
         return Ok(None);
     };
@@ -99,10 +133,18 @@ fn open_item(envelope: &Envelope<'_>, inbound: &PairKeys, item: &ShareItem) -> R
 }
 
 /// The two scalars, if both are canonical and both are the committed ones.
-fn committed_pair(attempt: &Attempt, x: u32, item: &ShareItem, plain: &[u8]) -> Option<[SecretScalar; 2]> {
+fn committed_pair(
+    attempt: &Attempt,
+    x: u32,
+    item: &ShareItem,
+    plain: &[u8],
+) -> Option<[SecretScalar; 2]> {
     let halves: &[u8; PAIR_BYTES] = plain.try_into().ok()?;
     let (b, k) = halves.split_first_chunk::<32>()?;
-    let (b, k) = (SecretScalar::parse(b).ok()?, SecretScalar::parse(k.try_into().ok()?).ok()?);
+    let (b, k) = (
+        SecretScalar::parse(b).ok()?,
+        SecretScalar::parse(k.try_into().ok()?).ok()?,
+    );
     let id = attempt.roster().member(item.index)?.id;
     (commitment::of_pair(&attempt.hash(), &id, x, &b, &k) == item.pair).then_some([b, k])
 }
@@ -130,7 +172,9 @@ impl Idle {
     /// # Errors
     /// [`Error::NotAMember`] if `me` is not a holder of the attempt.
     pub fn new(attempt: Arc<Attempt>, me: u32) -> Result<Self, Error> {
-        let position = attempt.position(me).ok_or(Error::NotAMember("holder list"))?;
+        let position = attempt
+            .position(me)
+            .ok_or(Error::NotAMember("holder list"))?;
         Ok(Self { attempt, position })
     }
 
@@ -152,7 +196,10 @@ impl Idle {
     ) -> Result<Verdict, Error> {
         let survivors = &proposal.survivors;
         check_cohort(&self.attempt, cohort)?;
-        if proposal.ctx != cohort.ctx() || opened.ctx != proposal.ctx || survivors.size() != cohort.members.size() {
+        if proposal.ctx != cohort.ctx()
+            || opened.ctx != proposal.ctx
+            || survivors.size() != cohort.members.size()
+        {
             return Err(Fault::Context("cohort").by_coordinator());
         }
         self.check_size(cohort, survivors)?;
@@ -162,21 +209,46 @@ impl Idle {
         for item in items {
             self.check_survivor(proposal, item, own)?;
         }
-        let leaves: Vec<_> = items.iter().map(|item| upload_leaf(item.index, &item.upload_hash)).collect();
+        let leaves: Vec<_> = items
+            .iter()
+            .map(|item| upload_leaf(item.index, &item.upload_hash))
+            .collect();
         if Tree::Uploads.root(&leaves) != Some(proposal.upload_root) {
             return Err(Fault::Root("survivor items").by_coordinator());
         }
         let complaints = opened.bad.clone();
-        Ok(Verdict { proposal: proposal.clone(), cohort: cohort.members.clone(), complaints })
+        Ok(Verdict {
+            proposal: proposal.clone(),
+            cohort: cohort.members.clone(),
+            complaints,
+        })
     }
 
     /// Rule 3: U ⊆ cohort and |U| ≥ min_survivors.
     fn check_size(&self, cohort: &Cohort, survivors: &Bitmap) -> Result<(), Error> {
         if let Some(index) = survivors.iter().find(|&u| !cohort.members.contains(u)) {
-            return Err(Fault::Absent { what: "survivor", index }.by_coordinator());
+            return Err(Fault::Absent {
+                what: "survivor",
+                index,
+            }
+            .by_coordinator());
         }
-        let (have, need) = (survivors.count(), self.attempt.params().min_survivors(self.attempt.roster().len()));
-        if have < need { Err(Fault::TooFew { what: "survivors", have, need }.by_coordinator()) } else { Ok(()) }
+        let (have, need) = (
+            survivors.count(),
+            self.attempt
+                .params()
+                .min_survivors(self.attempt.roster().len()),
+        );
+        if have < need {
+            Err(Fault::TooFew {
+                what: "survivors",
+                have,
+                need,
+            }
+            .by_coordinator())
+        } else {
+            Ok(())
+        }
     }
 
     /// Rules 4 and 5: signed under this very context, and enough neighbours left.
@@ -204,12 +276,19 @@ impl Idle {
 
     /// Binds this holder to one survivor set. The caller has stored the verdict.
     pub fn attest(self, verdict: Verdict) -> Attested {
-        Attested { attempt: self.attempt, position: self.position, verdict }
+        Attested {
+            attempt: self.attempt,
+            position: self.position,
+            verdict,
+        }
     }
 
     /// Gives the attempt up. The caller has stored the abort.
     pub fn abort(self) -> Aborted {
-        Aborted { ann_hash: self.attempt.hash(), position: self.position }
+        Aborted {
+            ann_hash: self.attempt.hash(),
+            position: self.position,
+        }
     }
 }
 
@@ -228,10 +307,20 @@ impl Attested {
 
     /// The signed message; the same every time.
     pub fn attestation(&self, identity: &Identity) -> Attestation {
-        let (digest, complaints) = (self.verdict.proposal.digest(), self.verdict.complaints.clone());
+        let (digest, complaints) = (
+            self.verdict.proposal.digest(),
+            self.verdict.complaints.clone(),
+        );
         let signature = identity.sign(labels::SIG_SURVIVORS, &[&digest.0]);
-        let sig_complaint = identity.sign(labels::SIG_COMPLAINT, &[&digest.0, complaints.as_bytes()]);
-        Attestation { digest, position: self.position, signature, complaints, sig_complaint }
+        let sig_complaint =
+            identity.sign(labels::SIG_COMPLAINT, &[&digest.0, complaints.as_bytes()]);
+        Attestation {
+            digest,
+            position: self.position,
+            signature,
+            complaints,
+            sig_complaint,
+        }
     }
 
     /// Frees the shares of the certified set. The caller has stored the release.
@@ -239,15 +328,23 @@ impl Attested {
     /// # Errors
     /// Gives `self` back if the certificate is for another digest, or was checked by the holders of another attempt.
     pub fn release(self, certified: CertifiedSurvivors) -> Result<Released, Self> {
-        if certified.ann_hash() != self.attempt.hash() || certified.digest() != self.verdict.proposal.digest() {
+        if certified.ann_hash() != self.attempt.hash()
+            || certified.digest() != self.verdict.proposal.digest()
+        {
             return Err(self);
         }
-        Ok(Released { position: self.position, verdict: self.verdict })
+        Ok(Released {
+            position: self.position,
+            verdict: self.verdict,
+        })
     }
 
     /// Gives the attempt up. The caller has stored the abort.
     pub fn abort(self) -> Aborted {
-        Aborted { ann_hash: self.attempt.hash(), position: self.position }
+        Aborted {
+            ann_hash: self.attempt.hash(),
+            position: self.position,
+        }
     }
 }
 
@@ -271,21 +368,37 @@ impl Released {
     /// # Errors
     /// The coordinator's fault if the shares were opened under another context.
     pub fn unmask(&self, identity: &Identity, opened: &OpenedShares) -> Result<UnmaskList, Error> {
-        let Verdict { proposal, cohort, complaints } = &self.verdict;
+        let Verdict {
+            proposal,
+            cohort,
+            complaints,
+        } = &self.verdict;
         if opened.ctx != proposal.ctx {
             return Err(Fault::Context("cohort").by_coordinator());
         }
         let mut present = Bitmap::empty(cohort.size());
         let mut scalars = Vec::new();
         for member in cohort.iter().filter(|&member| !complaints.contains(member)) {
-            let Some([b, k]) = opened.pairs.get(&member) else { continue };
+            let Some([b, k]) = opened.pairs.get(&member) else {
+                continue;
+            };
             present.insert(member);
-            scalars.push(*if proposal.survivors.contains(member) { b.expose() } else { k.expose() });
+            scalars.push(*if proposal.survivors.contains(member) {
+                b.expose()
+            } else {
+                k.expose()
+            });
         }
         let (digest, position) = (proposal.digest(), self.position);
         let list = UnmaskList::hash(position, &present, &scalars);
         let signature = identity.sign(labels::SIG_UNMASK, &[&digest.0, &list.0]);
-        Ok(UnmaskList { digest, position, present, scalars, signature })
+        Ok(UnmaskList {
+            digest,
+            position,
+            present,
+            scalars,
+            signature,
+        })
     }
 }
 
@@ -301,14 +414,23 @@ impl Aborted {
     /// # Errors
     /// [`Error::NotAMember`] if `me` is not a holder of the attempt.
     pub fn tombstone(attempt: &Attempt, me: u32) -> Result<Self, Error> {
-        let position = attempt.position(me).ok_or(Error::NotAMember("holder list"))?;
-        Ok(Self { ann_hash: attempt.hash(), position })
+        let position = attempt
+            .position(me)
+            .ok_or(Error::NotAMember("holder list"))?;
+        Ok(Self {
+            ann_hash: attempt.hash(),
+            position,
+        })
     }
 
     /// The signed message; the same every time.
     pub fn attestation(&self, identity: &Identity) -> AbortAttestation {
         let signature = identity.sign(labels::SIG_ABORT, &[&self.ann_hash.0]);
-        AbortAttestation { ann_hash: self.ann_hash, position: self.position, signature }
+        AbortAttestation {
+            ann_hash: self.ann_hash,
+            position: self.position,
+            signature,
+        }
     }
 }
 
@@ -319,11 +441,24 @@ pub(crate) fn upload_leaf(index: u32, upload_hash: &Digest) -> Vec<u8> {
 
 /// Whether `Sig("upload", ctx, upload_hash)` is the survivor's: it masked under this very context.
 pub(crate) fn upload_verifies(attempt: &Attempt, ctx: &Digest, item: &SurvivorItem) -> bool {
-    let verifies = |key: VerifyKey| key.verifies(&item.signature, labels::SIG_UPLOAD, &[&ctx.0, &item.upload_hash.0]);
-    attempt.roster().member(item.index).is_some_and(|member| verifies(member.id_pk))
+    let verifies = |key: VerifyKey| {
+        key.verifies(
+            &item.signature,
+            labels::SIG_UPLOAD,
+            &[&ctx.0, &item.upload_hash.0],
+        )
+    };
+    attempt
+        .roster()
+        .member(item.index)
+        .is_some_and(|member| verifies(member.id_pk))
 }
 
 /// Which secret a release reveals of `member`: the one place that says so.
 pub(crate) fn revealed(survivors: &Bitmap, member: u32) -> Secret {
-    if survivors.contains(member) { Secret::SelfMask } else { Secret::Rescue }
+    if survivors.contains(member) {
+        Secret::SelfMask
+    } else {
+        Secret::Rescue
+    }
 }

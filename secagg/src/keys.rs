@@ -87,7 +87,11 @@ impl VerifyKey {
     pub fn parse(bytes: [u8; 32]) -> Result<Self, Fault> {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| Fault::Point("identity key"))?;
         let canonical = key.to_edwards().compress().0 == bytes;
-        if canonical && !key.is_weak() { Ok(Self(key)) } else { Err(Fault::Point("identity key")) }
+        if canonical && !key.is_weak() {
+            Ok(Self(key))
+        } else {
+            Err(Fault::Point("identity key"))
+        }
     }
 
     /// The bytes.
@@ -101,9 +105,16 @@ impl VerifyKey {
     }
 
     /// Strict verification: small-order keys and non-canonical forms are refused.
-    pub(crate) fn verifies(&self, signature: &Signature, label: &'static str, parts: &[&[u8]]) -> bool {
+    pub(crate) fn verifies(
+        &self,
+        signature: &Signature,
+        label: &'static str,
+        parts: &[&[u8]],
+    ) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        self.0.verify_strict(&hash(label, parts).0, &signature).is_ok()
+        self.0
+            .verify_strict(&hash(label, parts).0, &signature)
+            .is_ok()
     }
 }
 
@@ -141,8 +152,13 @@ impl ExchangeKey {
     /// # Errors
     /// [`Fault::Point`] if the coordinate is not below 2^255 − 19 or the point has small order.
     pub fn parse(bytes: [u8; 32], what: &'static str) -> Result<Self, Fault> {
-        let canonical = bytes[31] < 0x7f || bytes[31] == 0x7f && (bytes[1..31].iter().any(|&b| b != 0xff) || bytes[0] < 0xed);
-        if canonical && !SMALL_ORDER.contains(&bytes) { Ok(Self(bytes)) } else { Err(Fault::Point(what)) }
+        let canonical = bytes[31] < 0x7f
+            || bytes[31] == 0x7f && (bytes[1..31].iter().any(|&b| b != 0xff) || bytes[0] < 0xed);
+        if canonical && !SMALL_ORDER.contains(&bytes) {
+            Ok(Self(bytes))
+        } else {
+            Err(Fault::Point(what))
+        }
     }
 
     /// The bytes.
@@ -160,12 +176,14 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
         one
     },
     [
-        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d, 0xeb,
-        0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
+        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
+        0xb8, 0x00,
     ],
     [
-        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44, 0x5c, 0xc4,
-        0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
+        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
+        0x11, 0x57,
     ],
     {
         let mut minus_one = [0xff; 32];
@@ -197,7 +215,11 @@ impl ExchangeSecret {
     /// [`Fault::AllZero`] if the other key contributes nothing.
     pub(crate) fn agree(&self, other: &ExchangeKey) -> Result<Zeroizing<[u8; 32]>, Fault> {
         let shared = self.0.diffie_hellman(&PublicKey::from(other.0));
-        if shared.was_contributory() { Ok(Zeroizing::new(shared.to_bytes())) } else { Err(Fault::AllZero) }
+        if shared.was_contributory() {
+            Ok(Zeroizing::new(shared.to_bytes()))
+        } else {
+            Err(Fault::AllZero)
+        }
     }
 }
 
@@ -218,7 +240,16 @@ impl BindingClaim {
     /// `binding_hash = H("binding", id_pk, org, site, LE64(not_before), LE64(not_after))`.
     pub fn hash(&self, key: &VerifyKey) -> Digest {
         let (from, until) = (self.not_before.to_le_bytes(), self.not_after.to_le_bytes());
-        hash(labels::BINDING, &[key.as_bytes(), self.organisation.as_bytes(), self.site.as_bytes(), &from, &until])
+        hash(
+            labels::BINDING,
+            &[
+                key.as_bytes(),
+                self.organisation.as_bytes(),
+                self.site.as_bytes(),
+                &from,
+                &until,
+            ],
+        )
     }
 }
 

@@ -32,7 +32,13 @@ impl Masks {
     ///
     /// Shape: `values.len()` elements in, `packed_len` bytes out. Unit: ring elements. Cost: O(streams × elements), memory
     /// O(elements). Same inputs, same bytes.
-    pub(crate) fn mask_chunk(&self, width: LaneWidth, ring_bits: u8, chunk: u64, values: &[i64]) -> Vec<u8> {
+    pub(crate) fn mask_chunk(
+        &self,
+        width: LaneWidth,
+        ring_bits: u8,
+        chunk: u64,
+        values: &[i64],
+    ) -> Vec<u8> {
         match width {
             LaneWidth::U16 => self.mask_lanes::<u16>(ring_bits, chunk, values),
             LaneWidth::U32 => self.mask_lanes::<u32>(ring_bits, chunk, values),
@@ -40,8 +46,14 @@ impl Masks {
         }
     }
 
-    fn mask_lanes<L: Lane + zeroize::Zeroize>(&self, ring_bits: u8, chunk: u64, values: &[i64]) -> Vec<u8> {
-        let mut acc: Zeroizing<Vec<L>> = Zeroizing::new(values.iter().map(|q| L::of(q.cast_unsigned())).collect());
+    fn mask_lanes<L: Lane + zeroize::Zeroize>(
+        &self,
+        ring_bits: u8,
+        chunk: u64,
+        values: &[i64],
+    ) -> Vec<u8> {
+        let mut acc: Zeroizing<Vec<L>> =
+            Zeroizing::new(values.iter().map(|q| L::of(q.cast_unsigned())).collect());
         for (sign, seed) in &self.0 {
             accumulate(&mut acc, *sign, seed, MODEL, chunk);
         }
@@ -80,7 +92,12 @@ impl Masks {
 }
 
 /// `s_i = KDF(ctx, b_i, "self", id_i)`.
-pub(crate) fn self_seed(attempt: &Attempt, ctx: &Digest, index: u32, b: &SecretScalar) -> Result<Seed, Error> {
+pub(crate) fn self_seed(
+    attempt: &Attempt,
+    ctx: &Digest,
+    index: u32,
+    b: &SecretScalar,
+) -> Result<Seed, Error> {
     let id = attempt.member(index)?.id;
     Ok(kdf(&ctx.0, b.expose(), labels::SELF, &[id.0.as_ref()]).into())
 }
@@ -103,10 +120,21 @@ pub(crate) fn pair_seed(
     own: End<'_>,
     other: End<'_>,
 ) -> Result<Seed, Error> {
-    let shared = secret.agree(other.key).map_err(|fault: Fault| fault.by(other.index))?;
-    let (lo, hi) = if own.index < other.index { (own, other) } else { (other, own) };
+    let shared = secret
+        .agree(other.key)
+        .map_err(|fault: Fault| fault.by(other.index))?;
+    let (lo, hi) = if own.index < other.index {
+        (own, other)
+    } else {
+        (other, own)
+    };
     let (lo_id, hi_id) = (attempt.member(lo.index)?.id, attempt.member(hi.index)?.id);
-    let parts: [&[u8]; 4] = [lo_id.0.as_ref(), hi_id.0.as_ref(), lo.key.as_bytes(), hi.key.as_bytes()];
+    let parts: [&[u8]; 4] = [
+        lo_id.0.as_ref(),
+        hi_id.0.as_ref(),
+        lo.key.as_bytes(),
+        hi.key.as_bytes(),
+    ];
     Ok(kdf(&ctx.0, &shared[..], labels::MASK, &parts).into())
 }
 

@@ -71,7 +71,13 @@ impl Tree {
     }
 
     /// Root implied by a leaf, its index, the number of leaves and its path; `None` if the path has the wrong length.
-    pub fn root_from_path(self, leaf: &[u8], index: usize, size: usize, path: &[Digest]) -> Option<Digest> {
+    pub fn root_from_path(
+        self,
+        leaf: &[u8],
+        index: usize,
+        size: usize,
+        path: &[Digest],
+    ) -> Option<Digest> {
         if index >= size {
             return None;
         }
@@ -83,7 +89,10 @@ impl Tree {
         Some(if index < left {
             self.node(&self.root_from_path(leaf, index, left, below)?, top)
         } else {
-            self.node(top, &self.root_from_path(leaf, index - left, size - left, below)?)
+            self.node(
+                top,
+                &self.root_from_path(leaf, index - left, size - left, below)?,
+            )
         })
     }
 }

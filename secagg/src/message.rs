@@ -46,7 +46,11 @@ impl Advertisement {
         let epoch = le64(self.epoch);
         let parts = advertisement_parts(&self.run_hash, &epoch, &self.x_pk, &self.nonce_commit);
         let binding = self.binding.hash(&self.id_pk);
-        self.id_pk.verifies(&self.signature, labels::SIG_ADVERTISEMENT, &parts.with(&binding))
+        self.id_pk.verifies(
+            &self.signature,
+            labels::SIG_ADVERTISEMENT,
+            &parts.with(&binding),
+        )
     }
 }
 
@@ -170,7 +174,10 @@ pub struct Commit {
 impl Commit {
     /// `H("cts", ct_1, …, ct_L)`, the empty string at the dealer's own position.
     pub(crate) fn ciphertexts_hash(ciphertexts: &[Option<[u8; CIPHERTEXT_BYTES]>]) -> Digest {
-        let parts: Vec<&[u8]> = ciphertexts.iter().map(|ct| ct.as_ref().map_or(&[][..], |ct| &ct[..])).collect();
+        let parts: Vec<&[u8]> = ciphertexts
+            .iter()
+            .map(|ct| ct.as_ref().map_or(&[][..], |ct| &ct[..]))
+            .collect();
         hash(labels::CTS, &parts)
     }
 }
@@ -189,7 +196,10 @@ pub struct Cohort {
 impl Cohort {
     /// `ctx = H("round-ctx", ann_hash, cohort_bitmap, cohort_root)`.
     pub fn ctx(&self) -> Digest {
-        hash(labels::ROUND_CTX, &[&self.ann_hash.0, self.members.as_bytes(), &self.root.0])
+        hash(
+            labels::ROUND_CTX,
+            &[&self.ann_hash.0, self.members.as_bytes(), &self.root.0],
+        )
     }
 
     /// The coordinator's signature.
@@ -284,13 +294,20 @@ pub struct Receipt {
 impl Receipt {
     /// The coordinator's signature.
     pub fn sign(&self, coordinator: &Identity) -> Signature {
-        coordinator.sign(labels::SIG_RECEIPT, &[&self.ctx.0, &self.upload_hash.0, &le64(self.time_ms)])
+        coordinator.sign(
+            labels::SIG_RECEIPT,
+            &[&self.ctx.0, &self.upload_hash.0, &le64(self.time_ms)],
+        )
     }
 
     /// Whether `signature` is the coordinator's.
     pub fn verifies(&self, coordinator: &VerifyKey, signature: &Signature) -> bool {
         let time = le64(self.time_ms);
-        coordinator.verifies(signature, labels::SIG_RECEIPT, &[&self.ctx.0, &self.upload_hash.0, &time])
+        coordinator.verifies(
+            signature,
+            labels::SIG_RECEIPT,
+            &[&self.ctx.0, &self.upload_hash.0, &time],
+        )
     }
 }
 
@@ -308,7 +325,10 @@ pub struct SurvivorProposal {
 impl SurvivorProposal {
     /// `digest = H("survivors", ctx, U_bitmap, upload_root)`.
     pub fn digest(&self) -> Digest {
-        hash(labels::SURVIVORS, &[&self.ctx.0, self.survivors.as_bytes(), &self.upload_root.0])
+        hash(
+            labels::SURVIVORS,
+            &[&self.ctx.0, self.survivors.as_bytes(), &self.upload_root.0],
+        )
     }
 
     /// The coordinator's signature.
@@ -366,7 +386,10 @@ pub struct UnmaskList {
 impl UnmaskList {
     /// `H("unmask-list", LE32(position), present_bitmap, scalars)`.
     pub(crate) fn hash(position: u32, present: &Bitmap, scalars: &[[u8; 32]]) -> Digest {
-        hash(labels::UNMASK_LIST, &[&le32(position), present.as_bytes(), scalars.as_flattened()])
+        hash(
+            labels::UNMASK_LIST,
+            &[&le32(position), present.as_bytes(), scalars.as_flattened()],
+        )
     }
 
     /// Share released for `member`, if there is one.
@@ -409,7 +432,14 @@ impl RoundResult {
         let survivors = le64(self.survivors);
         hash(
             labels::RESULT,
-            &[&self.ctx.0, &self.digest.0, &survivors, &self.sum_hash.0, &self.metadata, &self.next_model_hash.0],
+            &[
+                &self.ctx.0,
+                &self.digest.0,
+                &survivors,
+                &self.sum_hash.0,
+                &self.metadata,
+                &self.next_model_hash.0,
+            ],
         )
     }
 

@@ -18,7 +18,10 @@ const MAX_BYTES: usize = 4096;
 
 /// The 39 fields that both ends hash as the configuration of a run. Plain data: [`Params`] is the checked form.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the fields and their meaning are the table of protocol.md, section 3, word for word")]
+#[allow(
+    missing_docs,
+    reason = "the fields and their meaning are the table of protocol.md, section 3, word for word"
+)]
 pub struct RunConfig {
     pub protocol_version: u32,
     pub run_id: [u8; 16],
@@ -159,7 +162,11 @@ impl Params {
     /// # Errors
     /// [`ParamsError`] if the bytes are not an Ed25519 key.
     pub fn coordinator(&self) -> Result<VerifyKey, ParamsError> {
-        let wrong = ParamsError { field: "coordinator_pk", value: 0.0, allowed: "an Ed25519 public key" };
+        let wrong = ParamsError {
+            field: "coordinator_pk",
+            value: 0.0,
+            allowed: "an Ed25519 public key",
+        };
         VerifyKey::parse(self.config.coordinator_pk).map_err(|_| wrong)
     }
 
@@ -170,7 +177,8 @@ impl Params {
 
     /// Whether `signature` is the coordinator's under this configuration.
     pub fn verify(&self, signature: &Signature) -> bool {
-        self.coordinator().is_ok_and(|key| key.verifies(signature, labels::SIG_RUN, &[&self.run_hash.0]))
+        self.coordinator()
+            .is_ok_and(|key| key.verifies(signature, labels::SIG_RUN, &[&self.run_hash.0]))
     }
 
     /// Width of a mask lane: the smallest integer that holds `m` bits.
@@ -180,13 +188,19 @@ impl Params {
 
     /// Chunks of one upload.
     pub fn chunks(&self) -> u64 {
-        self.config.elements.div_ceil(u64::from(self.config.chunk_elems))
+        self.config
+            .elements
+            .div_ceil(u64::from(self.config.chunk_elems))
     }
 
     /// Elements of chunk `chunk`; zero beyond the last one.
     pub fn chunk_len(&self, chunk: u64) -> u32 {
         let size = u64::from(self.config.chunk_elems);
-        let rest = self.config.elements.saturating_sub(chunk.saturating_mul(size)).min(size);
+        let rest = self
+            .config
+            .elements
+            .saturating_sub(chunk.saturating_mul(size))
+            .min(size);
         u32::try_from(rest).expect("not more than chunk_elems, a u32")
     }
 
@@ -215,7 +229,9 @@ impl Params {
 
     /// Smallest cohort of a roster of `n`.
     pub fn cohort_floor(&self, n: u32) -> u32 {
-        self.config.min_cohort.max(permille_up(self.config.cohort_min_permille, n))
+        self.config
+            .min_cohort
+            .max(permille_up(self.config.cohort_min_permille, n))
     }
 
     /// Smallest survivor set of a roster of `n`: max(⌊2n/3⌋+1, n_C + h_min).
@@ -230,7 +246,10 @@ impl Params {
 
     /// Whether `alive` of `degree` neighbours are enough: alive ≥ (1−ρ)·degree, in integers.
     pub fn degree_holds(&self, alive: u32, degree: u32) -> bool {
-        let (num, den) = (u64::from(self.config.rho_num), u64::from(self.config.rho_den));
+        let (num, den) = (
+            u64::from(self.config.rho_num),
+            u64::from(self.config.rho_den),
+        );
         den * u64::from(alive) >= (den - num) * u64::from(degree)
     }
 }
@@ -249,52 +268,210 @@ fn permille_up(permille: u32, n: u32) -> u32 {
     u32::try_from((u64::from(permille) * u64::from(n)).div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
-fn within(field: &'static str, value: impl Into<f64>, ok: bool, allowed: &'static str) -> Result<(), ParamsError> {
-    if ok { Ok(()) } else { Err(ParamsError { field, value: value.into(), allowed }) }
+fn within(
+    field: &'static str,
+    value: impl Into<f64>,
+    ok: bool,
+    allowed: &'static str,
+) -> Result<(), ParamsError> {
+    if ok {
+        Ok(())
+    } else {
+        Err(ParamsError {
+            field,
+            value: value.into(),
+            allowed,
+        })
+    }
 }
 
 fn check_profile(c: &RunConfig) -> Result<(), ParamsError> {
-    within("protocol_version", c.protocol_version, c.protocol_version == PROTOCOL_VERSION, "1")?;
-    within("profile", c.profile, c.profile == 0, "0 (silo); the fleet profile is not in this version")?;
-    within("masking", c.masking, c.masking == 0, "0 (pairwise); masking cannot be switched off")?;
+    within(
+        "protocol_version",
+        c.protocol_version,
+        c.protocol_version == PROTOCOL_VERSION,
+        "1",
+    )?;
+    within(
+        "profile",
+        c.profile,
+        c.profile == 0,
+        "0 (silo); the fleet profile is not in this version",
+    )?;
+    within(
+        "masking",
+        c.masking,
+        c.masking == 0,
+        "0 (pairwise); masking cannot be switched off",
+    )?;
     within("prg", c.prg, c.prg == 0, "0 (AES-256-CTR)")?;
-    within("committee", c.committee, c.committee == 0, "0 (all online sites hold shares)")?;
-    within("committee_threshold", c.committee_threshold, c.committee_threshold == 0, "0 (by rule)")?;
-    within("corrupt_rule", c.corrupt_rule, c.corrupt_rule <= 1, "0 or 1")?;
-    within("gamma_permille", c.gamma_permille, c.gamma_permille < 334, "below 334")?;
-    within("commit_reveal", c.commit_reveal, c.commit_reveal == 0, "0; seed reveal belongs to the fleet profile")?;
-    within("batch_size", c.batch_size, c.batch_size == 0, "0; the batch rule is not in this version")?;
-    within("audit", c.audit, c.audit == 0, "0; the distributed audit is not in this version")?;
-    within("dp_spec", bytes(&c.dp_spec), c.dp_spec.is_empty(), "empty; differential privacy is not in this version")?;
-    within("designated", bytes(&c.designated), c.designated.is_empty(), "empty without a designated committee")?;
-    within("optimiser", bytes(&c.optimiser), c.optimiser.len() <= MAX_BYTES, "at most 4096 bytes")
+    within(
+        "committee",
+        c.committee,
+        c.committee == 0,
+        "0 (all online sites hold shares)",
+    )?;
+    within(
+        "committee_threshold",
+        c.committee_threshold,
+        c.committee_threshold == 0,
+        "0 (by rule)",
+    )?;
+    within(
+        "corrupt_rule",
+        c.corrupt_rule,
+        c.corrupt_rule <= 1,
+        "0 or 1",
+    )?;
+    within(
+        "gamma_permille",
+        c.gamma_permille,
+        c.gamma_permille < 334,
+        "below 334",
+    )?;
+    within(
+        "commit_reveal",
+        c.commit_reveal,
+        c.commit_reveal == 0,
+        "0; seed reveal belongs to the fleet profile",
+    )?;
+    within(
+        "batch_size",
+        c.batch_size,
+        c.batch_size == 0,
+        "0; the batch rule is not in this version",
+    )?;
+    within(
+        "audit",
+        c.audit,
+        c.audit == 0,
+        "0; the distributed audit is not in this version",
+    )?;
+    within(
+        "dp_spec",
+        bytes(&c.dp_spec),
+        c.dp_spec.is_empty(),
+        "empty; differential privacy is not in this version",
+    )?;
+    within(
+        "designated",
+        bytes(&c.designated),
+        c.designated.is_empty(),
+        "empty without a designated committee",
+    )?;
+    within(
+        "optimiser",
+        bytes(&c.optimiser),
+        c.optimiser.len() <= MAX_BYTES,
+        "at most 4096 bytes",
+    )
 }
 
 fn check_vector(c: &RunConfig) -> Result<(), ParamsError> {
     let elements = c.elements as f64;
-    within("elements", elements, (1..=MAX_ELEMENTS).contains(&c.elements), "1 to 2^34")?;
-    within("meta_lanes", c.meta_lanes, (1..=MAX_META_LANES).contains(&c.meta_lanes), "1 to 1024")?;
+    within(
+        "elements",
+        elements,
+        (1..=MAX_ELEMENTS).contains(&c.elements),
+        "1 to 2^34",
+    )?;
+    within(
+        "meta_lanes",
+        c.meta_lanes,
+        (1..=MAX_META_LANES).contains(&c.meta_lanes),
+        "1 to 1024",
+    )?;
     let chunk = c.chunk_elems;
-    within("chunk_elems", chunk, chunk.is_multiple_of(8) && (8..=1 << 18).contains(&chunk), "a multiple of 8 up to 2^18")?;
-    within("v", c.v, (4..=32).contains(&c.v), "4 to 32 bits; fewer would let a sum give single inputs away")?;
-    within("m", c.m, c.m <= 64 && c.m >= c.v + ceil_log2(c.n_max), "v + ceil(log2 n_max) to 64, so that no sum can wrap")?;
-    within("clamp", c.clamp, c.clamp.is_finite() && c.clamp > 0.0, "finite and above 0")?;
+    within(
+        "chunk_elems",
+        chunk,
+        chunk.is_multiple_of(8) && (8..=1 << 18).contains(&chunk),
+        "a multiple of 8 up to 2^18",
+    )?;
+    within(
+        "v",
+        c.v,
+        (4..=32).contains(&c.v),
+        "4 to 32 bits; fewer would let a sum give single inputs away",
+    )?;
+    within(
+        "m",
+        c.m,
+        c.m <= 64 && c.m >= c.v + ceil_log2(c.n_max),
+        "v + ceil(log2 n_max) to 64, so that no sum can wrap",
+    )?;
+    within(
+        "clamp",
+        c.clamp,
+        c.clamp.is_finite() && c.clamp > 0.0,
+        "finite and above 0",
+    )?;
     let clip = c.l2_clip;
-    within("l2_clip", clip, clip.is_finite() && clip.is_sign_positive(), "finite, 0 (none) or above")?;
-    within("weight_max", c.weight_max as f64, (1..=1 << 40).contains(&c.weight_max), "1 to 2^40")?;
+    within(
+        "l2_clip",
+        clip,
+        clip.is_finite() && clip.is_sign_positive(),
+        "finite, 0 (none) or above",
+    )?;
+    within(
+        "weight_max",
+        c.weight_max as f64,
+        (1..=1 << 40).contains(&c.weight_max),
+        "1 to 2^40",
+    )?;
     within("quantiser", c.quantiser, c.quantiser == 1, "1")
 }
 
 fn check_cohort(c: &RunConfig) -> Result<(), ParamsError> {
-    within("n_max", c.n_max, (3..=MAX_SILO).contains(&c.n_max), "3 to 128; with two sites each would learn the other's update")?;
-    within("min_cohort", c.min_cohort, (3..=c.n_max).contains(&c.min_cohort), "3 to n_max")?;
-    within("min_honest", c.min_honest, (2..=c.n_max).contains(&c.min_honest), "2 to n_max")?;
-    within("cohort_min_permille", c.cohort_min_permille, (700..=1000).contains(&c.cohort_min_permille), "700 to 1000")?;
-    within("rho_den", c.rho_den, (1..=1000).contains(&c.rho_den), "1 to 1000")?;
+    within(
+        "n_max",
+        c.n_max,
+        (3..=MAX_SILO).contains(&c.n_max),
+        "3 to 128; with two sites each would learn the other's update",
+    )?;
+    within(
+        "min_cohort",
+        c.min_cohort,
+        (3..=c.n_max).contains(&c.min_cohort),
+        "3 to n_max",
+    )?;
+    within(
+        "min_honest",
+        c.min_honest,
+        (2..=c.n_max).contains(&c.min_honest),
+        "2 to n_max",
+    )?;
+    within(
+        "cohort_min_permille",
+        c.cohort_min_permille,
+        (700..=1000).contains(&c.cohort_min_permille),
+        "700 to 1000",
+    )?;
+    within(
+        "rho_den",
+        c.rho_den,
+        (1..=1000).contains(&c.rho_den),
+        "1 to 1000",
+    )?;
     within("rho_num", c.rho_num, c.rho_num < c.rho_den, "below rho_den")?;
-    within("delta_max_permille", c.delta_max_permille, c.delta_max_permille < 500, "below 500")?;
-    within("epoch_rounds", c.epoch_rounds, (1..=1024).contains(&c.epoch_rounds), "1 to 1024")?;
-    within("epoch_seconds", c.epoch_seconds as f64, (1..=31_536_000).contains(&c.epoch_seconds), "1 s to one year")
+    within(
+        "delta_max_permille",
+        c.delta_max_permille,
+        c.delta_max_permille < 500,
+        "below 500",
+    )?;
+    within(
+        "epoch_rounds",
+        c.epoch_rounds,
+        (1..=1024).contains(&c.epoch_rounds),
+        "1 to 1024",
+    )?;
+    within(
+        "epoch_seconds",
+        c.epoch_seconds as f64,
+        (1..=31_536_000).contains(&c.epoch_seconds),
+        "1 s to one year",
+    )
 }
 
 fn bytes(field: &[u8]) -> f64 {

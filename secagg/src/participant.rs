@@ -18,8 +18,8 @@ use crate::labels;
 use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::merkle::Tree;
 use crate::message::{
-    Advertisement, BLOB_BYTES, CIPHERTEXT_BYTES, Cohort, Commit, Neighbourhood, PAIR_BYTES, UploadHeader, UploadTrailer,
-    advertisement_parts,
+    Advertisement, BLOB_BYTES, CIPHERTEXT_BYTES, Cohort, Commit, Neighbourhood, PAIR_BYTES,
+    UploadHeader, UploadTrailer, advertisement_parts,
 };
 use crate::params::Params;
 use crate::prg::{Keystream, Sign};
@@ -46,11 +46,20 @@ pub struct AwaitingRoster {
 
 impl AwaitingRoster {
     /// Derives the epoch's keys from `seed`; the same seed gives the same advertisement, byte for byte.
-    pub fn new(params: &Params, epoch: u64, identity: &Identity, binding: &Binding, seed: &Seed) -> (Self, Advertisement) {
+    pub fn new(
+        params: &Params,
+        epoch: u64,
+        identity: &Identity,
+        binding: &Binding,
+        seed: &Seed,
+    ) -> (Self, Advertisement) {
         let secret = ExchangeSecret::new(&expand(seed.expose(), labels::LOCAL_CHANNEL, &[]).into());
         let reveal = expand(seed.expose(), labels::LOCAL_REVEAL, &[]);
         let (run_hash, number, id_pk) = (params.run_hash(), le64(epoch), identity.public());
-        let nonce_commit = hash(labels::NONCE_COMMIT, &[&run_hash.0, &number, id_pk.id().0.as_ref(), &reveal[..]]);
+        let nonce_commit = hash(
+            labels::NONCE_COMMIT,
+            &[&run_hash.0, &number, id_pk.id().0.as_ref(), &reveal[..]],
+        );
         let x_pk = secret.public();
         let bound = binding.claim.hash(&id_pk);
         let parts = advertisement_parts(&run_hash, &number, &x_pk, &nonce_commit);
@@ -67,7 +76,13 @@ impl AwaitingRoster {
             nonce_commit,
             signature,
         };
-        (Self { secret, advertisement: advertisement.clone() }, advertisement)
+        (
+            Self {
+                secret,
+                advertisement: advertisement.clone(),
+            },
+            advertisement,
+        )
     }
 
     /// Derives the channel keys with every member of the roster; the epoch secret is gone afterwards.
@@ -79,7 +94,9 @@ impl AwaitingRoster {
         let own = self.advertisement.id_pk.id();
         let me = roster.index_of(&own).ok_or(Error::NotAMember("roster"))?;
         let entry = roster.member(me).ok_or(Error::NotAMember("roster"))?;
-        if entry.x_pk != self.advertisement.x_pk || entry.nonce_commit != self.advertisement.nonce_commit {
+        if entry.x_pk != self.advertisement.x_pk
+            || entry.nonce_commit != self.advertisement.nonce_commit
+        {
             return Err(Fault::Context("advertisement").by_coordinator());
         }
         Channels::derive(roster, me, &self.secret)
@@ -100,7 +117,10 @@ impl OwnShares {
     /// # Errors
     /// [`Error::Stored`] if there are not 64.
     pub fn restore(bytes: &[u8]) -> Result<Self, Error> {
-        bytes.try_into().map(|pair| Self(Zeroizing::new(pair))).map_err(|_| Error::Stored("pair of own shares"))
+        bytes
+            .try_into()
+            .map(|pair| Self(Zeroizing::new(pair)))
+            .map_err(|_| Error::Stored("pair of own shares"))
     }
 }
 
@@ -156,13 +176,34 @@ impl Commitments {
         let (ann_hash, id) = (attempt.hash(), attempt.member(me)?.id);
         let com_b = commitment::of_secret(Secret::SelfMask, &ann_hash, &id, dealing.f_b.secret());
         let com_k = commitment::of_secret(Secret::Rescue, &ann_hash, &id, dealing.f_k.secret());
-        let committed = |x| commitment::of_pair(&ann_hash, &id, x, &dealing.f_b.share(x), &dealing.f_k.share(x));
+        let committed = |x| {
+            commitment::of_pair(
+                &ann_hash,
+                &id,
+                x,
+                &dealing.f_b.share(x),
+                &dealing.f_k.share(x),
+            )
+        };
         let share_list: Vec<_> = attempt.holders().map(|(x, _)| committed(x)).collect();
-        let shares_root = commitment::shares_root(&share_list).ok_or(Error::NotAMember("holder list"))?;
+        let shares_root =
+            commitment::shares_root(&share_list).ok_or(Error::NotAMember("holder list"))?;
         let e_pk = dealing.mask_key.public();
-        let parts = CoreParts { nonce: &dealing.nonce, e_pk: &e_pk, com_b: &com_b, com_k: &com_k, shares_root };
+        let parts = CoreParts {
+            nonce: &dealing.nonce,
+            e_pk: &e_pk,
+            com_b: &com_b,
+            com_k: &com_k,
+            shares_root,
+        };
         let core = parts.core(&ann_hash, &id);
-        Ok(Self { e_pk, com_b, com_k, share_list, core })
+        Ok(Self {
+            e_pk,
+            com_b,
+            com_k,
+            share_list,
+            core,
+        })
     }
 }
 
@@ -183,12 +224,19 @@ impl Committed {
     pub fn new(attempt: Arc<Attempt>, me: u32, seed: &Seed) -> Result<Self, Error> {
         let dealing = Dealing::derive(&attempt, seed);
         let core = Commitments::new(&attempt, me, &dealing)?.core;
-        Ok(Self { attempt, me, dealing, core })
+        Ok(Self {
+            attempt,
+            me,
+            dealing,
+            core,
+        })
     }
 
     /// This site's own pair of shares, if it is a holder of the attempt.
     pub fn own_shares(&self) -> Option<OwnShares> {
-        self.attempt.position(self.me).map(|x| OwnShares(self.dealing.pair(x)))
+        self.attempt
+            .position(self.me)
+            .map(|x| OwnShares(self.dealing.pair(x)))
     }
 
     /// The Commit, with one pair of shares sealed to each holder under its outbound round key.
@@ -208,8 +256,14 @@ impl Committed {
     pub fn accept(self, cohort: &Cohort, near: &Neighbourhood) -> Result<Masking, Error> {
         self.check_cohort(cohort, near)?;
         let (attempt, ctx) = (&self.attempt, cohort.ctx());
-        let own = End { index: self.me, key: &self.dealing.mask_key.public() };
-        let mut masks = vec![(Sign::Plus, self_seed(attempt, &ctx, self.me, self.dealing.f_b.secret())?)];
+        let own = End {
+            index: self.me,
+            key: &self.dealing.mask_key.public(),
+        };
+        let mut masks = vec![(
+            Sign::Plus,
+            self_seed(attempt, &ctx, self.me, self.dealing.f_b.secret())?,
+        )];
         let mut mask_keys = BTreeSet::from([*own.key]);
         for key in &near.keys {
             if !maskkey_verifies(attempt, key.index, &key.nonce, &key.e_pk, &key.sig_maskkey) {
@@ -218,11 +272,19 @@ impl Committed {
             if !mask_keys.insert(key.e_pk) {
                 return Err(Fault::Duplicate("mask key").by_coordinator());
             }
-            let other = End { index: key.index, key: &key.e_pk };
+            let other = End {
+                index: key.index,
+                key: &key.e_pk,
+            };
             let seed = pair_seed(attempt, &ctx, &self.dealing.mask_key, own, other)?;
             masks.push((pair_sign(self.me, key.index), seed));
         }
-        Ok(Masking { attempt: self.attempt, me: self.me, ctx, masks: Masks::new(masks) })
+        Ok(Masking {
+            attempt: self.attempt,
+            me: self.me,
+            ctx,
+            masks: Masks::new(masks),
+        })
     }
 
     /// Protocol, section 9, "before masking".
@@ -234,17 +296,29 @@ impl Committed {
         }
         let (have, need) = (cohort.members.count(), params.cohort_floor(n));
         if have < need {
-            return Err(Fault::TooFew { what: "members of the cohort", have, need }.by_coordinator());
+            return Err(Fault::TooFew {
+                what: "members of the cohort",
+                have,
+                need,
+            }
+            .by_coordinator());
         }
-        let rank = cohort.members.rank(self.me).ok_or(Error::NotAMember("cohort"))? as usize;
-        if Tree::Cohort.root_from_path(&self.core.0, rank, have as usize, &near.own_path) != Some(cohort.root) {
+        let rank = cohort
+            .members
+            .rank(self.me)
+            .ok_or(Error::NotAMember("cohort"))? as usize;
+        if Tree::Cohort.root_from_path(&self.core.0, rank, have as usize, &near.own_path)
+            != Some(cohort.root)
+        {
             return Err(Fault::Root("place of this site's Commit in the cohort").by_coordinator());
         }
         let graph = attempt.roster().graph();
         if !params.degree_holds(graph.alive(self.me, &cohort.members), graph.degree(self.me)) {
             return Err(Fault::Degree { member: self.me }.by_coordinator());
         }
-        let expected = graph.neighbours(self.me).filter(|&other| cohort.members.contains(other));
+        let expected = graph
+            .neighbours(self.me)
+            .filter(|&other| cohort.members.contains(other));
         if !expected.eq(near.keys.iter().map(|key| key.index)) {
             return Err(Fault::Order("neighbour keys").by_coordinator());
         }
@@ -261,8 +335,15 @@ pub(crate) fn maskkey_verifies(
     signature: &Signature,
 ) -> bool {
     attempt.roster().member(index).is_some_and(|member| {
-        let parts: [&[u8]; 4] = [&attempt.hash().0, member.id.0.as_ref(), nonce, e_pk.as_bytes()];
-        member.id_pk.verifies(signature, labels::SIG_MASKKEY, &parts)
+        let parts: [&[u8]; 4] = [
+            &attempt.hash().0,
+            member.id.0.as_ref(),
+            nonce,
+            e_pk.as_bytes(),
+        ];
+        member
+            .id_pk
+            .verifies(signature, labels::SIG_MASKKEY, &parts)
     })
 }
 
@@ -273,21 +354,51 @@ pub(crate) fn build_commit(
     dealing: &Dealing,
     outbound: &PairKeys,
 ) -> Result<Commit, Error> {
-    let Commitments { e_pk, com_b, com_k, share_list, core } = Commitments::new(attempt, me, dealing)?;
+    let Commitments {
+        e_pk,
+        com_b,
+        com_k,
+        share_list,
+        core,
+    } = Commitments::new(attempt, me, dealing)?;
     let (ann_hash, id) = (attempt.hash(), attempt.member(me)?.id);
     let k_rescue = commitment::rescue_key(&ann_hash, &id, dealing.f_k.secret());
     let sealed = channel::seal(&k_rescue, &core.0, dealing.mask_key.expose());
     let blob: [u8; BLOB_BYTES] = sealed.try_into().expect("32 bytes and a tag of 16");
     let ciphertexts = attempt
         .holders()
-        .map(|(x, holder)| seal_for(attempt, me, holder, &dealing.nonce, &core, outbound, &dealing.pair(x)))
+        .map(|(x, holder)| {
+            seal_for(
+                attempt,
+                me,
+                holder,
+                &dealing.nonce,
+                &core,
+                outbound,
+                &dealing.pair(x),
+            )
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let cts = Commit::ciphertexts_hash(&ciphertexts);
     let maskkey: [&[u8]; 4] = [&ann_hash.0, id.0.as_ref(), &dealing.nonce, e_pk.as_bytes()];
     let sig_maskkey = identity.sign(labels::SIG_MASKKEY, &maskkey);
-    let sig_commit = identity.sign(labels::SIG_COMMIT, &[&core.0, &hash(labels::BLOB, &[&blob]).0, &cts.0]);
+    let sig_commit = identity.sign(
+        labels::SIG_COMMIT,
+        &[&core.0, &hash(labels::BLOB, &[&blob]).0, &cts.0],
+    );
     let nonce = dealing.nonce;
-    Ok(Commit { ann_hash, nonce, e_pk, com_b, com_k, share_list, blob, ciphertexts, sig_maskkey, sig_commit })
+    Ok(Commit {
+        ann_hash,
+        nonce,
+        e_pk,
+        com_b,
+        com_k,
+        share_list,
+        blob,
+        ciphertexts,
+        sig_maskkey,
+        sig_commit,
+    })
 }
 
 fn seal_for(
@@ -302,8 +413,18 @@ fn seal_for(
     if holder == dealer {
         return Ok(None);
     }
-    let round_key = outbound.get(holder).ok_or(Error::Stored("outbound round key"))?;
-    Envelope { attempt, dealer, holder, nonce, core }.seal(round_key, pair).map(Some)
+    let round_key = outbound
+        .get(holder)
+        .ok_or(Error::Stored("outbound round key"))?;
+    Envelope {
+        attempt,
+        dealer,
+        holder,
+        nonce,
+        core,
+    }
+    .seal(round_key, pair)
+    .map(Some)
 }
 
 /// Masks this site's one contribution to the attempt. Every call with the same input gives the same bytes.
@@ -339,18 +460,36 @@ impl Masking {
     /// If the number of lanes is not that of the chunk: our own bug, since the update was flattened to the layout.
     pub fn chunk(&self, chunk: u64, lanes: &[i64]) -> Vec<u8> {
         let params = self.attempt.params();
-        assert_eq!(lanes.len(), params.chunk_len(chunk) as usize, "lanes of chunk {chunk}");
-        self.masks.mask_chunk(params.lane(), params.config().m, chunk, lanes)
+        assert_eq!(
+            lanes.len(),
+            params.chunk_len(chunk) as usize,
+            "lanes of chunk {chunk}"
+        );
+        self.masks
+            .mask_chunk(params.lane(), params.config().m, chunk, lanes)
     }
 
     /// Masks the metadata lanes and signs the whole upload; `chunk_hashes` are the BLAKE3 hashes of the packed chunks in order.
     ///
     /// # Panics
     /// If there is not one hash per chunk and one lane per metadata field: our own bug.
-    pub fn trailer(&self, identity: &Identity, chunk_hashes: &[Digest], metadata: &[u64]) -> (UploadTrailer, Digest) {
+    pub fn trailer(
+        &self,
+        identity: &Identity,
+        chunk_hashes: &[Digest],
+        metadata: &[u64],
+    ) -> (UploadTrailer, Digest) {
         let params = self.attempt.params();
-        assert_eq!(chunk_hashes.len() as u64, params.chunks(), "chunks of the upload");
-        assert_eq!(metadata.len(), params.config().meta_lanes as usize, "metadata lanes");
+        assert_eq!(
+            chunk_hashes.len() as u64,
+            params.chunks(),
+            "chunks of the upload"
+        );
+        assert_eq!(
+            metadata.len(),
+            params.config().meta_lanes as usize,
+            "metadata lanes"
+        );
         let mut lanes = Zeroizing::new(metadata.to_vec());
         self.masks.add_to_metadata(&mut lanes);
         let metadata: Vec<u8> = lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect();
@@ -358,13 +497,23 @@ impl Masking {
         let upload_hash = upload_hash(&self.attempt, &self.ctx, self.me, &chunk_root, &metadata)
             .expect("this site is in the roster: its Commit was built");
         let signature = identity.sign(labels::SIG_UPLOAD, &[&self.ctx.0, &upload_hash.0]);
-        (UploadTrailer { metadata, chunk_root, signature }, upload_hash)
+        (
+            UploadTrailer {
+                metadata,
+                chunk_root,
+                signature,
+            },
+            upload_hash,
+        )
     }
 }
 
 /// Merkle root over `LE32(k) ‖ BLAKE3(packed chunk k)`; `None` without chunks.
 pub fn chunk_root(chunk_hashes: &[Digest]) -> Option<Digest> {
-    let leaves: Vec<_> = (0u32..).zip(chunk_hashes).map(|(k, hash)| [&le32(k)[..], &hash.0].concat()).collect();
+    let leaves: Vec<_> = (0u32..)
+        .zip(chunk_hashes)
+        .map(|(k, hash)| [&le32(k)[..], &hash.0].concat())
+        .collect();
     Tree::Chunks.root(&leaves)
 }
 
@@ -377,7 +526,8 @@ pub(crate) fn upload_hash(
     metadata: &[u8],
 ) -> Result<Digest, Error> {
     let (params, config) = (attempt.params(), attempt.params().config());
-    let chunks = u32::try_from(params.chunks()).expect("2^34 elements in chunks of at least 8 are below 2^32");
+    let chunks = u32::try_from(params.chunks())
+        .expect("2^34 elements in chunks of at least 8 are below 2^32");
     let id = attempt.member(index)?.id;
     let parts: [&[u8]; 8] = [
         &ctx.0,

@@ -103,7 +103,12 @@ pub fn pack(values: impl IntoIterator<Item = u64>, ring_bits: u8, out: &mut Vec<
 /// # Errors
 /// [`Fault::Length`] if `bytes` is not `packed_len(count)` long, [`Fault::Padding`] if a padding bit is set. Values may have been
 /// handed out by then: callers check with [`check_packed`] before they add.
-pub fn unpack(bytes: &[u8], ring_bits: u8, count: u32, mut sink: impl FnMut(usize, u64)) -> Result<(), Fault> {
+pub fn unpack(
+    bytes: &[u8],
+    ring_bits: u8,
+    count: u32,
+    mut sink: impl FnMut(usize, u64),
+) -> Result<(), Fault> {
     check_packed(bytes, ring_bits, count)?;
     let (mut pending, mut bits, mut source) = (0u128, 0u32, bytes.iter());
     for place in 0..count as usize {
@@ -125,7 +130,11 @@ pub fn unpack(bytes: &[u8], ring_bits: u8, count: u32, mut sink: impl FnMut(usiz
 pub fn check_packed(bytes: &[u8], ring_bits: u8, count: u32) -> Result<(), Fault> {
     let need = packed_len(count, ring_bits);
     if bytes.len() != need {
-        return Err(Fault::Length { what: "packed chunk", have: bytes.len(), need });
+        return Err(Fault::Length {
+            what: "packed chunk",
+            have: bytes.len(),
+            need,
+        });
     }
     let spare = need * 8 - count as usize * usize::from(ring_bits);
     let padded = spare > 0 && bytes.last().is_some_and(|last| last >> (8 - spare) != 0);

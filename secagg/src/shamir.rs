@@ -19,7 +19,9 @@ impl SecretScalar {
     /// # Errors
     /// [`Fault::Scalar`] otherwise.
     pub fn parse(bytes: &[u8; 32]) -> Result<Self, Fault> {
-        Option::from(Scalar::from_canonical_bytes(*bytes)).map(Self).ok_or(Fault::Scalar)
+        Option::from(Scalar::from_canonical_bytes(*bytes))
+            .map(Self)
+            .ok_or(Fault::Scalar)
     }
 
     /// Reduces 64 uniform bytes modulo ℓ.
@@ -62,7 +64,12 @@ impl Polynomial {
     /// f(x) by Horner's rule.
     pub(crate) fn share(&self, x: u32) -> SecretScalar {
         let x = Scalar::from(x);
-        SecretScalar(self.0.iter().rev().fold(Scalar::ZERO, |acc, coefficient| acc * x + coefficient.0))
+        SecretScalar(
+            self.0
+                .iter()
+                .rev()
+                .fold(Scalar::ZERO, |acc, coefficient| acc * x + coefficient.0),
+        )
     }
 }
 
@@ -80,19 +87,38 @@ impl Lagrange {
     pub fn new(positions: &[u32], threshold: u32) -> Result<Self, Error> {
         let have = u32::try_from(positions.len()).unwrap_or(u32::MAX);
         if have < threshold {
-            return Err(Error::BelowThreshold { have, need: threshold });
+            return Err(Error::BelowThreshold {
+                have,
+                need: threshold,
+            });
         }
         let xs: Vec<Scalar> = positions.iter().map(|&x| Scalar::from(x)).collect();
         let mut denominators: Vec<Scalar> = xs
             .iter()
             .enumerate()
-            .map(|(i, x)| xs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, z)| z - x).product())
+            .map(|(i, x)| {
+                xs.iter()
+                    .enumerate()
+                    .filter(|(j, _)| *j != i)
+                    .map(|(_, z)| z - x)
+                    .product()
+            })
             .collect();
         Scalar::invert_batch_alloc(&mut denominators);
         let weights = (0..xs.len())
-            .map(|i| xs.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, z)| *z).product::<Scalar>() * denominators[i])
+            .map(|i| {
+                xs.iter()
+                    .enumerate()
+                    .filter(|(j, _)| *j != i)
+                    .map(|(_, z)| *z)
+                    .product::<Scalar>()
+                    * denominators[i]
+            })
             .collect();
-        Ok(Self { positions: positions.to_vec(), weights })
+        Ok(Self {
+            positions: positions.to_vec(),
+            weights,
+        })
     }
 
     /// The positions it was made for.
@@ -102,6 +128,12 @@ impl Lagrange {
 
     /// Joins one share per position, in the order of the positions.
     pub fn combine(&self, shares: &[&SecretScalar]) -> SecretScalar {
-        SecretScalar(self.weights.iter().zip(shares).map(|(weight, share)| weight * share.0).sum())
+        SecretScalar(
+            self.weights
+                .iter()
+                .zip(shares)
+                .map(|(weight, share)| weight * share.0)
+                .sum(),
+        )
     }
 }
