@@ -250,10 +250,8 @@ impl Participant {
         };
         match step {
             Step::SatOut(_) => current.session = SessionPhase::Out,
-            Step::Committed => {
-                current.session = SessionPhase::Committed { answered: false };
-                self.ask_session();
-            }
+            // Whoever journalled it sends it; after a crash `resume` asks again.
+            Step::Committed => current.session = SessionPhase::Committed { answered: false },
             Step::Answered => current.session = SessionPhase::Committed { answered: true },
             Step::Submitting => {
                 current.session = SessionPhase::Submitting;
