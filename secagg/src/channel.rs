@@ -207,7 +207,7 @@ pub(crate) struct Envelope<'a> {
 
 impl Envelope<'_> {
     /// `k_share(i→c) = Expand(RK^seq(i→c), "share", id_i, id_c, LE64(seq), nonce_i)`: serves one ciphertext, hence the zero nonce.
-    fn key(&self, round_key: &Seed) -> Result<Seed, Error> {
+    pub(crate) fn key(&self, round_key: &Seed) -> Result<Seed, Error> {
         let (dealer, holder) = (
             self.attempt.member(self.dealer)?,
             self.attempt.member(self.holder)?,
@@ -218,7 +218,7 @@ impl Envelope<'_> {
     }
 
     /// `aad(i→c) = H("share-aad", ann_hash, id_i, id_c, commit_core_i)`.
-    fn aad(&self) -> Result<Digest, Error> {
+    pub(crate) fn aad(&self) -> Result<Digest, Error> {
         let (dealer, holder) = (
             self.attempt.member(self.dealer)?,
             self.attempt.member(self.holder)?,

@@ -19,6 +19,8 @@ pub mod participant;
 pub mod prg;
 pub mod ring;
 pub mod shamir;
+#[cfg(test)]
+mod tests;
 
 pub use bitmap::{Bitmap, BitmapError};
 pub use certificate::{Certificate, CertifiedAbort, CertifiedRoster, CertifiedSurvivors};

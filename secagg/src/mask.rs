@@ -21,7 +21,7 @@ const MODEL: u32 = 0;
 const METADATA: u32 = 1;
 
 /// A set of mask streams with their signs: what one participant adds, or what the coordinator takes off a sum.
-pub struct Masks(Vec<(Sign, Seed)>);
+pub struct Masks(pub(crate) Vec<(Sign, Seed)>);
 
 impl Masks {
     pub(crate) fn new(masks: Vec<(Sign, Seed)>) -> Self {

@@ -133,7 +133,7 @@ pub(crate) struct Dealing {
 }
 
 impl Dealing {
-    fn derive(attempt: &Attempt, seed: &Seed) -> Self {
+    pub(crate) fn derive(attempt: &Attempt, seed: &Seed) -> Self {
         let base = kdf(&attempt.hash().0, seed.expose(), labels::LOCAL_ATTEMPT, &[]);
         let mut scalars = Keystream::new(&expand(&base, labels::LOCAL_SCALARS, &[]).into(), 0, 0);
         let mut polynomial = || {
@@ -212,7 +212,7 @@ pub struct Committed {
     attempt: Arc<Attempt>,
     me: u32,
     dealing: Dealing,
-    core: Digest,
+    pub(crate) core: Digest,
 }
 
 impl Committed {
@@ -223,6 +223,11 @@ impl Committed {
     /// [`Error::NotAMember`] if `me` is not in the roster.
     pub fn new(attempt: Arc<Attempt>, me: u32, seed: &Seed) -> Result<Self, Error> {
         let dealing = Dealing::derive(&attempt, seed);
+        Self::of(attempt, me, dealing)
+    }
+
+    /// The state that belongs to known secrets; known answers come in here, all others by way of a seed.
+    pub(crate) fn of(attempt: Arc<Attempt>, me: u32, dealing: Dealing) -> Result<Self, Error> {
         let core = Commitments::new(&attempt, me, &dealing)?.core;
         Ok(Self {
             attempt,
@@ -347,7 +352,7 @@ pub(crate) fn maskkey_verifies(
     })
 }
 
-pub(crate) fn build_commit(
+fn build_commit(
     attempt: &Attempt,
     me: u32,
     identity: &Identity,
@@ -432,7 +437,7 @@ pub struct Masking {
     attempt: Arc<Attempt>,
     me: u32,
     ctx: Digest,
-    masks: Masks,
+    pub(crate) masks: Masks,
 }
 
 impl Masking {
