@@ -124,14 +124,14 @@ fn every_event_of_a_site_comes_back_as_it_was() {
 
 /// Reads bytes as an entry of every type; what comes out does not matter, only that something does.
 fn read_as_everything(bytes: &[u8]) {
-    drop(RunCreated::decode(bytes));
-    drop(EpochOpened::decode(bytes));
-    drop(RoundOpened::decode(bytes));
-    drop(SiteAccepted::decode(bytes));
-    drop(run::Event::decode(bytes));
-    drop(epoch::Event::decode(bytes));
-    drop(round::Event::decode(bytes));
-    drop(participant::Event::decode(bytes));
+    let _ = RunCreated::decode(bytes);
+    let _ = EpochOpened::decode(bytes);
+    let _ = RoundOpened::decode(bytes);
+    let _ = SiteAccepted::decode(bytes);
+    let _ = run::Event::decode(bytes);
+    let _ = epoch::Event::decode(bytes);
+    let _ = round::Event::decode(bytes);
+    let _ = participant::Event::decode(bytes);
 }
 
 proptest! {
@@ -239,7 +239,7 @@ fn an_entry_without_content_is_refused() {
     assert_eq!(refused(epoch::Event::decode(&[])), missing("event"));
     assert_eq!(refused(round::Event::decode(&[])), missing("event"));
     assert_eq!(refused(participant::Event::decode(&[])), missing("event"));
-    assert_eq!(refused(RunCreated::decode(&[])), missing("initial_model"));
+    assert_eq!(refused(RunCreated::decode(&[])), missing("run_spec"));
     assert_eq!(refused(RoundOpened::decode(&[])), missing("announcement"));
     assert_eq!(
         refused(SiteAccepted::decode(&[])),
