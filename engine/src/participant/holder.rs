@@ -25,6 +25,8 @@ pub(crate) enum HolderPhase {
     Idle(Idle),
     Attested(Attested),
     Released(Released),
+    /// The coordinator has the list; the keys that made it are gone. Counts as released in every rule.
+    Done,
     Aborted,
 }
 
@@ -38,7 +40,7 @@ impl HolderPhase {
             Self::None => Duty::None,
             Self::Idle(_) => Duty::Idle,
             Self::Attested(_) => Duty::Attested,
-            Self::Released(_) => Duty::Released,
+            Self::Released(_) | Self::Done => Duty::Released,
             Self::Aborted => Duty::Aborted,
         }
     }
@@ -152,16 +154,21 @@ impl Participant {
     }
 
     pub(super) fn admit_duty(&self, current: &Current, step: &Step) -> Result<(), Rejection> {
+        let past = || Rejection::OutOfPhase {
+            what: "this step",
+            phase: "past it",
+        };
         match step {
             Step::CohortSeen { cohort, signature } => self.admit_cohort(current, cohort, signature),
             Step::Attested(verdict) => admit_verdict(current, verdict),
             Step::Released(certificate) => admit_release(current, certificate),
-            Step::Delivered if current.holder.duty() == Duty::Released => Ok(()),
+            Step::Delivered => match current.holder {
+                HolderPhase::Released(_) => Ok(()),
+                HolderPhase::Done => Err(Rejection::Repeated),
+                _ => Err(past()),
+            },
             Step::Expired if matches!(current.holder.duty(), Duty::Idle | Duty::Attested) => Ok(()),
-            _ => Err(Rejection::OutOfPhase {
-                what: "this step",
-                phase: "past it",
-            }),
+            _ => Err(past()),
         }
     }
 
@@ -206,6 +213,7 @@ impl Participant {
             (HolderPhase::Attested(attested), Step::Released(certificate)) => {
                 release(&current.attempt, attested, &certificate)
             }
+            (HolderPhase::Released(_), Step::Delivered) => HolderPhase::Done,
             (HolderPhase::Idle(_) | HolderPhase::Attested(_), Step::Expired) => {
                 HolderPhase::Aborted
             }
@@ -213,6 +221,9 @@ impl Participant {
         };
         if let Some(line) = self.ledger.attempts.get_mut(&place) {
             line.duty = current.holder.duty();
+        }
+        if matches!(current.holder, HolderPhase::Done | HolderPhase::Aborted) {
+            self.opened = None;
         }
         self.ask_holder();
     }
@@ -275,6 +286,7 @@ impl Participant {
             .filter(|current| current.attempt.hash() == ann_hash)
         {
             (current.holder, current.session) = (HolderPhase::Aborted, SessionPhase::Over);
+            self.opened = None;
         }
         self.outputs
             .push_back(Output::Abort(tombstone.attestation(&self.setting.identity)));
@@ -294,6 +306,7 @@ impl Participant {
             HolderPhase::None
             | HolderPhase::Idle(_)
             | HolderPhase::Released(_)
+            | HolderPhase::Done
             | HolderPhase::Aborted => {}
         }
         let waits = matches!(
@@ -356,7 +369,7 @@ fn admit_release(current: &Current, certificate: &Certificate) -> Result<(), Rej
                 .certify_survivors(&current.attempt, attested.verdict().proposal.digest())?;
             Ok(())
         }
-        HolderPhase::Released(_) => Err(Rejection::Repeated),
+        HolderPhase::Released(_) | HolderPhase::Done => Err(Rejection::Repeated),
         HolderPhase::None | HolderPhase::Idle(_) | HolderPhase::Aborted => {
             Err(Rejection::OutOfPhase {
                 what: "a survivor certificate",
