@@ -1,6 +1,6 @@
 //! `site.toml`: what an operator writes, checked once.
 //!
-//! Sits at the start of the process: file and `VEILSUM_*` environment → [`raw`], as it was typed →
+//! Sits at the start of the process: file and `VEILSUM_*` environment → `raw`, as it was typed →
 //! [`Config`], what the daemon needs. Without a file, or with one that does not parse, the daemon takes
 //! part in nothing. Relative paths are relative to the file. Deliberately absent: reading keys and
 //! certificates, and taking up a changed file while running.

@@ -34,7 +34,7 @@ pub struct Hook {
     pub timeout: Span,
     /// How long it may take to end after SIGTERM. See [`Hook::GRACE`].
     pub grace: Span,
-    /// Variables it is given beside [`INHERITED`] and `VEILSUM_*`.
+    /// Variables it is given beside `PATH`, `HOME`, `LANG`, `TMPDIR` and `VEILSUM_*`.
     pub env: Vec<String>,
 }
 
@@ -187,7 +187,7 @@ impl Hook {
 
 /// Variables of the daemon that every trainer is given: to find programs, the user's files, the language of messages
 /// and a place for temporary files.
-pub const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 
 enum Ended {
     Exited(ExitStatus),
