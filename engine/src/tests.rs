@@ -2,3 +2,4 @@
 
 mod figure;
 mod kit;
+mod rounds;

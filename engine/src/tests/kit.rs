@@ -21,8 +21,8 @@ use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
 
 pub use hub::{Hub, Step};
-pub use job::Sum;
-pub use site::{Kind, Site};
+pub use job::{Sum, Summed};
+pub use site::{Kind, Site, Trainer};
 pub use stream::{Appends, Crash, Stream};
 pub use witness::Witness;
 
@@ -48,6 +48,8 @@ pub struct Setup {
     pub min: u32,
     /// Rounds of the run.
     pub rounds: u64,
+    /// Attempts of an epoch, if fewer than every run has.
+    pub epoch_rounds: Option<u32>,
 }
 
 /// When everything begins.
@@ -78,7 +80,13 @@ impl Federation {
         let sites = (0..).zip(identities).map(join).collect();
         Self {
             now: START,
-            hub: Hub::new(spec, coordinator, initial_model(), START, &appends),
+            hub: Hub::new(
+                spec,
+                coordinator,
+                initial_model(),
+                setup.epoch_rounds,
+                &appends,
+            ),
             sites,
             witness: Witness::default(),
             appends,
@@ -134,6 +142,7 @@ impl Federation {
             self.hear();
             let asked: usize = Kind::ALL.into_iter().map(|kind| self.perform(kind)).sum();
             if asked == 0 && self.appends.count() == before {
+                self.check_sums();
                 return;
             }
         }
@@ -188,26 +197,48 @@ impl Federation {
         self.hear();
     }
 
-    /// What the survivors' quantised updates add up to, computed without any secure aggregation.
-    pub fn plain(&self, survivors: impl IntoIterator<Item = u32>) -> Sum {
-        let chosen = survivors
-            .into_iter()
-            .map(|index| &self.sites[index as usize]);
-        Sum::of(&self.hub.spec, chosen.map(Site::contributed))
+    /// What the quantised updates of some sites add up to, computed without any secure aggregation.
+    pub fn plain(&self, model: &Digest, sites: impl IntoIterator<Item = u32>) -> Sum {
+        let chosen = sites.into_iter().map(|index| &self.sites[index as usize]);
+        Sum::of(&self.hub.spec, chosen.map(|site| &site.contributed[model]))
+    }
+
+    /// Every sum the coordinator ever saw is the plain sum of its survivors, bit for bit.
+    fn check_sums(&self) {
+        for Summed {
+            model,
+            survivors,
+            sum,
+        } in &self.hub.sums
+        {
+            let theirs = self
+                .sites
+                .iter()
+                .filter(|site| survivors.contains(&site.name));
+            assert_eq!(*sum, self.plain(model, theirs.map(|site| site.index)));
+        }
+    }
+
+    /// Who contributed to the last sum.
+    pub fn summed(&self) -> Vec<u32> {
+        let last = self.hub.sums.last().expect("a sum was computed");
+        let theirs = self
+            .sites
+            .iter()
+            .filter(|site| last.survivors.contains(&site.name));
+        theirs.map(|site| site.index).collect()
     }
 
     /// Who was cut off: says and hears nothing, and remembers only what is durable.
     pub fn kill(&mut self, index: u32) {
-        let now = self.now;
         let site = self.site(index);
-        site.reboot(now);
+        site.reboot();
         site.online = false;
     }
 
     pub fn restart(&mut self, index: u32) {
-        let now = self.now;
         let site = self.site(index);
-        site.reboot(now);
+        site.reboot();
         site.online = true;
     }
 }
@@ -218,6 +249,7 @@ impl Setup {
             sites,
             min: if sites < 7 { 3 } else { 5 },
             rounds: 1,
+            epoch_rounds: None,
         }
     }
 
@@ -226,7 +258,9 @@ impl Setup {
     }
 
     pub fn spec(&self, coordinator: &Identity) -> RunSpec {
-        let Self { sites, min, rounds } = self;
+        let Self {
+            sites, min, rounds, ..
+        } = self;
         let text = format!(
             "schema = \"veilsum.study/v1\"\nname = \"test\"\n[rounds]\ncount = {rounds}\n\
              cohort = {{ min = {min}, target = {sites} }}\njoin_timeout = \"10m\"\nreport_timeout = \"5m\"\n\

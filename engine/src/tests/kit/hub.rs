@@ -10,12 +10,13 @@ use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{Identity, Signature};
 use veilsum_secagg::message::{Announcement, Receipt, SurvivorItem, UploadHeader, UploadTrailer};
-use veilsum_secagg::params::round_config_hash;
+use veilsum_secagg::params::{Params, round_config_hash};
 use veilsum_secagg::participant::chunk_root;
 use veilsum_secagg::{Bitmap, Digest, coordinator};
 
+use super::START;
 use super::job;
-use super::{Appends, Stream, Sum};
+use super::{Appends, Stream, Summed};
 use crate::epoch::{self, Epoch};
 use crate::machine::Machine;
 use crate::notice::{Notice, Position, notices};
@@ -42,7 +43,7 @@ pub struct Hub {
     pub past: Vec<Step>,
     pub blobs: BTreeMap<Digest, Vec<u8>>,
     /// What every computed round summed up to.
-    pub sums: Vec<Sum>,
+    pub sums: Vec<Summed>,
     pub online: BTreeSet<SiteName>,
     waiting: Option<NextRound>,
     appends: Appends,
@@ -53,11 +54,14 @@ impl Hub {
         spec: Arc<RunSpec>,
         identity: Arc<Identity>,
         model: Vec<u8>,
-        at: Timestamp,
+        epoch_rounds: Option<u32>,
         appends: &Appends,
     ) -> Self {
-        let (terms, first) = (terms(&spec), BlobRef::of(&model));
-        let open = move || Run::open(terms.clone(), first, at);
+        let (mut terms, first) = (terms(&spec), BlobRef::of(&model));
+        if let Some(epoch_rounds) = epoch_rounds {
+            terms.params = Arc::new(shorter_epochs(&terms.params, epoch_rounds));
+        }
+        let open = move || Run::open(terms.clone(), first, START);
         Self {
             spec,
             identity,
@@ -259,18 +263,41 @@ impl Hub {
         let event = match job::run(&self.spec, &model, self.round(), &self.blobs) {
             Ok((computed, sum, bytes)) => {
                 self.blobs.insert(computed.next_model.digest, bytes);
-                self.sums.push(sum);
+                let survivors = &self.round().proposal().expect("they are fixed").survivors;
+                let names = survivors
+                    .iter()
+                    .map(|i| self.round().site(i).unwrap().clone());
+                self.sums.push(Summed {
+                    model: next.model.digest,
+                    survivors: names.collect(),
+                    sum,
+                });
                 round::Event::JobDone(Box::new(computed))
             }
             Err(reason) => round::Event::Lost(reason),
         };
-        drop(self.tell(at, event)); // computed twice after a crash
+        let (_, round) = self.round.as_mut().expect("it computes");
+        drop(round.submit(at, event)); // computed twice after a crash
     }
 
-    /// A message of a site, or of a worker, to the current round.
-    pub fn tell(&mut self, at: Timestamp, event: round::Event) -> Result<(), Rejection> {
+    /// A message of a site about an attempt: the edge looks up the round, and the sender's place in its roster.
+    pub fn tell(
+        &mut self,
+        at: Timestamp,
+        ann_hash: Digest,
+        site: &SiteName,
+        event: impl FnOnce(u32) -> round::Event,
+    ) -> Result<(), Rejection> {
         let closed = Rejection::Elsewhere("attempt");
-        self.round.as_mut().ok_or(closed)?.1.submit(at, event)
+        let (_, round) = self.round.as_mut().ok_or(closed.clone())?;
+        if round.machine.attempt().hash() != ann_hash {
+            return Err(closed);
+        }
+        let epoch = &self.epoch.as_ref().ok_or(closed)?.machine;
+        let index = epoch
+            .index_of(site)
+            .ok_or(Rejection::NotAMember("roster"))?;
+        round.submit(at, event(index))
     }
 
     pub fn tell_epoch(&mut self, at: Timestamp, event: epoch::Event) -> Result<(), Rejection> {
@@ -315,7 +342,10 @@ impl Hub {
             blob,
             at,
         };
-        self.tell(at, round::Event::Uploaded(Box::new(upload.clone())))?;
+        let ann_hash = cohort.ann_hash;
+        self.tell(at, ann_hash, from, |_| {
+            round::Event::Uploaded(Box::new(upload.clone()))
+        })?;
         Ok(self.receipt(ctx, &upload))
     }
 
@@ -327,6 +357,13 @@ impl Hub {
         };
         (receipt, receipt.sign(&self.identity))
     }
+}
+
+/// The same parameters with another life of an epoch, which only the run's machine looks at.
+pub fn shorter_epochs(params: &Params, epoch_rounds: u32) -> Params {
+    let mut config = params.config().clone();
+    config.epoch_rounds = epoch_rounds;
+    Params::new(config).unwrap()
 }
 
 /// The run's terms, as the edge derives them.

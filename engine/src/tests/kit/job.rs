@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::SiteName;
 use veilsum_common::model;
 use veilsum_common::run::RunSpec;
 use veilsum_secagg::ring::{centred, unpack};
@@ -11,6 +12,15 @@ use veilsum_secagg::{Culprit, Digest, Error, coordinator};
 use super::site::Contributed;
 use crate::rejection::Abort;
 use crate::round::{Computed, Round};
+
+/// What one attempt added up to.
+pub struct Summed {
+    /// Model its contributions were for.
+    pub model: Digest,
+    /// Whose.
+    pub survivors: Vec<SiteName>,
+    pub sum: Sum,
+}
 
 /// What a round adds up to: elements and metadata lanes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +31,7 @@ pub struct Sum {
 
 impl Sum {
     /// The sum of what some sites would send in clear.
-    pub fn of(spec: &RunSpec, contributed: impl Iterator<Item = Contributed>) -> Self {
+    pub fn of<'a>(spec: &RunSpec, contributed: impl Iterator<Item = &'a Contributed>) -> Self {
         let config = spec.params().config();
         let mut elements = vec![0; usize::try_from(config.elements).unwrap()];
         let mut lanes = vec![0u64; config.meta_lanes as usize];

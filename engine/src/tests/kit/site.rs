@@ -86,6 +86,7 @@ pub enum Trainer {
 }
 
 /// What a site adds to the sum, in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contributed {
     pub elements: Vec<i64>,
     pub lanes: Vec<u64>,
@@ -118,7 +119,8 @@ pub struct Site {
     /// Whether every draw is a new one; else equal events get equal draws, so that traces can be compared.
     pub fresh_draws: bool,
     spec: Arc<RunSpec>,
-    last: Option<Contributed>,
+    /// What it added to the sum of each model, in clear.
+    pub contributed: BTreeMap<Digest, Contributed>,
     appends: Appends,
 }
 
@@ -151,7 +153,7 @@ impl Site {
             draws: 0,
             fresh_draws: false,
             spec: Arc::clone(spec),
-            last: None,
+            contributed: BTreeMap::new(),
             appends: appends.clone(),
         }
     }
@@ -163,13 +165,13 @@ impl Site {
         let ops = self.machine.secrets(&event, &fresh)?;
         let fate = self.appends.append(&event);
         if fate == Fate::Never {
-            self.reboot(at);
+            self.reboot();
             return Ok(()); // nobody waits for an answer: what was asked is asked again
         }
         self.journal.push((at, event.clone()));
         self.store(&ops);
         if fate == Fate::DurableOnly {
-            self.reboot(at);
+            self.reboot();
             return Ok(());
         }
         self.machine.apply(ops);
@@ -212,11 +214,26 @@ impl Site {
     }
 
     /// The process starts again: the vault as it was stored, every entry with its own time, outputs thrown away, resume.
-    pub fn reboot(&mut self, _at: Timestamp) {
+    pub fn reboot(&mut self) {
         self.machine = self.replayed();
         self.pending.clear();
         self.machine.resume();
         self.collect();
+    }
+
+    /// A stored secret goes bad.
+    pub fn damage(&mut self, name: &str) {
+        let secret = self.stored.get_mut(name).expect("it is stored");
+        for record in secret.chunks_mut(36) {
+            record[4] ^= 1; // the key after its index
+        }
+        self.reboot();
+    }
+
+    /// A stored secret is gone.
+    pub fn lose(&mut self, name: &str) {
+        self.stored.remove(name).expect("it was stored");
+        self.reboot();
     }
 
     /// A fresh machine after every entry of the journal.
@@ -261,7 +278,8 @@ impl Site {
 
     pub fn note(&mut self, result: Result<(), Rejection>) {
         match result {
-            Ok(()) | Err(Rejection::Repeated) => {}
+            // repeated, or about an attempt that is over at the other end: no reason to do anything
+            Ok(()) | Err(Rejection::Repeated | Rejection::Elsewhere("attempt")) => {}
             Err(rejection) => self.refused.push(rejection),
         }
         self.collect();
@@ -413,8 +431,8 @@ impl Site {
     fn train(&mut self, at: Timestamp, hub: &mut Hub, attempt: &Attempt) -> Result<(), Rejection> {
         if let Trainer::Declines(why) = self.trainer {
             self.step(at, Step::SatOut(why))?;
-            let index = hub.index(&self.name);
-            return hub.tell(at, round::Event::Declined { index, why });
+            let declined = |index| round::Event::Declined { index, why };
+            return hub.tell(at, attempt.hash(), &self.name, declined);
         }
         self.trained += 1;
         let announcement = attempt.announcement();
@@ -456,8 +474,9 @@ impl Site {
         }
         let commit = self.machine.commit()?;
         witness.commit(self.name.as_str(), &commit);
-        let (index, commit) = (hub.index(&self.name), Box::new(commit));
-        answered(hub.tell(at, round::Event::Committed { index, commit }))?;
+        let (ann_hash, commit) = (commit.ann_hash, Box::new(commit));
+        let committed = |index| round::Event::Committed { index, commit };
+        answered(hub.tell(at, ann_hash, &self.name, committed))?;
         self.step(at, Step::Answered)
     }
 
@@ -477,7 +496,7 @@ impl Site {
             .machine
             .masking(&near)
             .inspect_err(|_| self.machine.drop_out())?;
-        let own = self.contributed();
+        let own = self.own();
         if matches!(self.machine.session(), Some(SessionPhase::Committed { .. })) {
             self.step(at, Step::Submitting)?;
         }
@@ -494,37 +513,28 @@ impl Site {
             &trailer,
         );
         let received = hub.receive(at, &self.name, &masking.header(), &bytes, &trailer);
-        self.last = Some(own);
         let (receipt, signature) = received?;
         self.step(at, Step::Received { receipt, signature })
     }
 
-    /// The pinned update, quantised with the pinned rounding: the same numbers every time.
-    fn own(&self, contribution: &Contribution) -> Contributed {
-        let z = self.machine.rounding().expect("the update is pinned");
+    /// The pinned update, quantised with the pinned rounding: the same numbers in every attempt.
+    fn own(&mut self) -> Contributed {
+        let pinned = self.machine.contribution().expect("the update is pinned");
+        let z = self.machine.rounding().expect("with its rounding");
         let noise = |chunk, bytes: &mut [u8]| Keystream::new(&z, 0, chunk).fill(bytes);
-        let update = &self.files[&contribution.update.digest];
+        let update = &self.files[&pinned.update.digest];
         let quantised = self
             .spec
             .quantiser()
-            .quantise(update, contribution.weight, &noise)
-            .unwrap();
-        Contributed {
-            elements: quantised.lanes,
-            lanes: contribution.metadata.clone(),
-        }
-    }
-
-    /// What the site adds to the current model, or added to the last one.
-    pub fn contributed(&self) -> Contributed {
-        match (self.machine.contribution(), &self.last) {
-            (Some(contribution), _) => self.own(contribution),
-            (None, Some(last)) => Contributed {
-                elements: last.elements.clone(),
-                lanes: last.lanes.clone(),
-            },
-            (None, None) => panic!("{} has not contributed", self.name),
-        }
+            .quantise(update, pinned.weight, &noise);
+        let own = Contributed {
+            elements: quantised.unwrap().lanes,
+            lanes: pinned.metadata.clone(),
+        };
+        let first = self.contributed.entry(pinned.model_hash);
+        let first = first.or_insert_with(|| own.clone());
+        assert_eq!(*first, own, "one contribution is one quantised vector");
+        own
     }
 
     fn attest(
@@ -534,9 +544,11 @@ impl Site {
         witness: &mut Witness,
         attestation: Box<Attestation>,
     ) -> Result<(), Rejection> {
-        let index = hub.index(&self.name);
-        witness.attestation(self.name.as_str(), self.ann_hash(), &attestation);
-        answered(hub.tell(at, round::Event::Attested { index, attestation }))
+        let current = self.machine.attempt().expect("it is in an attempt");
+        let ann_hash = current.hash();
+        witness.attestation(self.name.as_str(), ann_hash, &attestation);
+        let attested = |index| round::Event::Attested { index, attestation };
+        answered(hub.tell(at, ann_hash, &self.name, attested))
     }
 
     fn unmask(
@@ -547,9 +559,9 @@ impl Site {
         ann_hash: Digest,
         list: Box<UnmaskList>,
     ) -> Result<(), Rejection> {
-        let index = hub.index(&self.name);
         witness.list(self.name.as_str(), ann_hash, &list);
-        answered(hub.tell(at, round::Event::Unmasked { index, list }))?;
+        let unmasked = |index| round::Event::Unmasked { index, list };
+        answered(hub.tell(at, ann_hash, &self.name, unmasked))?;
         self.step_of(at, ann_hash, Step::Delivered)
     }
 
@@ -560,13 +572,9 @@ impl Site {
         witness: &mut Witness,
         attestation: AbortAttestation,
     ) -> Result<(), Rejection> {
-        let index = hub.index(&self.name);
         witness.abort(self.name.as_str(), &attestation);
-        answered(hub.tell(at, round::Event::AbortAttested { index, attestation }))
-    }
-
-    fn ann_hash(&self) -> Digest {
-        self.machine.attempt().expect("it is in an attempt").hash()
+        let aborted = |index| round::Event::AbortAttested { index, attestation };
+        answered(hub.tell(at, attestation.ann_hash, &self.name, aborted))
     }
 }
 

@@ -1,0 +1,353 @@
+//! Many rounds in a row, and dropouts at every stage of one.
+
+use veilsum_common::limits::MAX_ATTEMPTS;
+
+use super::kit::{Federation, Kind, Setup, Trainer};
+use crate::rejection::{Abort, Rejection};
+use crate::round::{Decline, Outcome, Published};
+use crate::run::State;
+
+fn published(fed: &Federation) -> &Published {
+    match fed.hub.last_outcome() {
+        Outcome::Published(published) => published,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn aborted(outcome: &Outcome) -> (&Abort, bool) {
+    match outcome {
+        Outcome::Aborted {
+            reason,
+            certificate,
+        } => (reason, certificate.is_some()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn rounds_in_a_row_form_one_chain_of_models() {
+    for n in [3, 4, 5, 7] {
+        let mut fed = Federation::with(Setup::of(n).rounds(3));
+        fed.finish();
+        assert_eq!(fed.hub.run().state(), State::Completed);
+        assert_eq!(fed.hub.sums.len(), 3);
+        let history = fed.hub.run().history();
+        assert_eq!(
+            history
+                .iter()
+                .map(|record| record.round)
+                .collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        for (before, after) in fed.hub.sums.iter().zip(&fed.hub.sums[1..]) {
+            assert_ne!(before.model, after.model);
+        }
+        for site in &fed.sites {
+            assert_eq!(
+                (site.trained, site.machine.last_result().unwrap().place),
+                (3, (1, 3))
+            );
+            assert!(site.refused.is_empty(), "{:?}", site.refused);
+            assert!(site.files.is_empty(), "every update file was forgotten");
+        }
+    }
+}
+
+#[test]
+fn a_new_epoch_begins_when_one_has_served_its_attempts() {
+    let setup = Setup {
+        epoch_rounds: Some(2),
+        ..Setup::of(4).rounds(5)
+    };
+    let mut fed = Federation::with(setup);
+    fed.finish();
+    assert_eq!(fed.hub.run().state(), State::Completed);
+    let places: Vec<_> = fed
+        .hub
+        .run()
+        .history()
+        .iter()
+        .map(|r| (r.epoch, r.seq))
+        .collect();
+    assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1)]);
+    for site in &fed.sites {
+        assert!(site.refused.is_empty(), "{:?}", site.refused);
+    }
+}
+
+#[test]
+fn a_site_that_is_absent_at_join_epoch_is_not_in_the_roster() {
+    let mut fed = Federation::of(5);
+    fed.site(2).online = false;
+    fed.settle();
+    assert!(fed.hub.epoch().roster().is_none(), "it is waited for");
+    fed.wait();
+    fed.finish();
+    assert_eq!(fed.summed(), [0, 1, 3, 4]);
+}
+
+#[test]
+fn a_site_without_a_commit_by_the_barrier_is_not_in_the_cohort() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.site(4).online = false;
+    fed.settle();
+    assert!(fed.round().cohort().is_none(), "it is waited for");
+    fed.wait();
+    assert_eq!(fed.summed(), [0, 1, 2, 3]);
+    assert_eq!(
+        (published(&fed).cohort, published(&fed).dropped.len()),
+        (4, 0)
+    );
+}
+
+#[test]
+fn a_dropout_after_commit_is_unmasked() {
+    let mut fed = Federation::of(5);
+    fed.site(4).silent.insert(Kind::Upload);
+    fed.settle();
+    assert!(fed.round().proposal().is_none(), "it is waited for");
+    fed.wait();
+    assert_eq!(fed.summed(), [0, 1, 2, 3]);
+    assert_eq!(published(&fed).dropped, [fed.sites[4].name.clone()]);
+}
+
+#[test]
+fn an_upload_after_the_survivors_were_fixed_is_refused() {
+    let mut fed = Federation::of(5);
+    fed.site(4).silent.insert(Kind::Upload);
+    fed.site(0).silent.insert(Kind::Attest); // so that the round is still open
+    fed.site(1).silent.insert(Kind::Attest);
+    fed.settle();
+    fed.wait();
+    assert_eq!(fed.round().proposal().unwrap().survivors.count(), 4);
+    fed.site(4).silent.clear();
+    fed.settle();
+    assert!(matches!(
+        fed.sites[4].refused[..],
+        [
+            ..,
+            Rejection::OutOfPhase {
+                what: "an upload",
+                ..
+            }
+        ]
+    ));
+    fed.site(0).silent.clear();
+    fed.site(1).silent.clear();
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_site_leaves_after_its_receipt_and_still_counts() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.commit();
+    fed.act(Kind::Upload);
+    fed.kill(4);
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_site_that_sits_a_round_out_is_not_waited_for() {
+    let mut fed = Federation::of(5);
+    fed.site(1).trainer = Trainer::Declines(Decline::NotNow);
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 2, 3, 4]);
+}
+
+#[test]
+fn too_few_commits_abort_without_a_certificate_and_nothing_is_trained_again() {
+    let mut fed = Federation::of(5);
+    fed.site(0).silent.insert(Kind::Commit);
+    fed.site(1).silent.insert(Kind::Commit);
+    fed.settle();
+    fed.wait();
+    let first = &fed.hub.past[0];
+    let too_small = Abort::CohortTooSmall { have: 3, need: 4 };
+    assert_eq!(aborted(&first.outcome), (&too_small, false));
+    assert_eq!(fed.hub.round.as_ref().unwrap().0.seq, 2);
+    fed.site(0).silent.clear();
+    fed.site(1).silent.clear();
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+    assert!(fed.sites.iter().all(|site| site.trained == 1));
+}
+
+#[test]
+fn a_round_that_fails_three_times_ends_the_run() {
+    let mut fed = Federation::of(5);
+    for index in 0..5 {
+        fed.site(index).trainer = Trainer::Declines(Decline::TrainerFailed);
+    }
+    fed.settle();
+    let too_small = Abort::CohortTooSmall { have: 0, need: 4 };
+    assert_eq!(fed.hub.run().state(), State::Failed(too_small));
+    assert_eq!(fed.hub.run().aborted().len(), MAX_ATTEMPTS as usize);
+}
+
+#[test]
+fn too_few_uploads_need_an_abort_certificate_before_the_same_update_is_masked_again() {
+    let mut fed = Federation::of(5);
+    fed.site(0).silent.insert(Kind::Upload);
+    fed.site(1).silent.insert(Kind::Upload);
+    for index in 0..3 {
+        fed.site(index).silent.insert(Kind::Abort);
+    }
+    fed.settle();
+    fed.wait();
+    let too_few = Abort::SurvivorsTooFew { have: 3, need: 4 };
+    assert_eq!(fed.round().aborting(), Some(&too_few));
+    assert_eq!(fed.hub.past.len(), 0, "two holders are not a certificate");
+    for index in 0..5 {
+        fed.site(index).silent.clear();
+    }
+    fed.settle();
+    assert_eq!(aborted(&fed.hub.past[0].outcome), (&too_few, true));
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+    for site in &fed.sites {
+        assert_eq!(site.trained, 1, "the same contribution");
+        let commits = fed.witness.commits_of(site.name.as_str());
+        assert_eq!(commits.len(), 2);
+        assert_ne!(
+            (commits[0].nonce, commits[0].e_pk),
+            (commits[1].nonce, commits[1].e_pk),
+            "fresh secrets"
+        );
+    }
+}
+
+#[test]
+fn an_abort_that_is_never_certified_ends_the_run() {
+    let mut fed = Federation::of(5);
+    for index in 0..5 {
+        fed.site(index).silent.extend([Kind::Upload, Kind::Abort]);
+    }
+    fed.settle();
+    fed.wait();
+    fed.wait();
+    let uncertified = Abort::AbortUncertified { have: 0, need: 4 };
+    assert_eq!(fed.hub.run().state(), State::Failed(uncertified));
+}
+
+/// T-36.
+#[test]
+fn as_many_silent_holders_as_the_threshold_allows_change_nothing() {
+    for kind in [Kind::Attest, Kind::Unmask] {
+        let mut fed = Federation::of(7);
+        fed.site(0).silent.insert(kind);
+        fed.site(1).silent.insert(kind);
+        fed.settle();
+        if kind == Kind::Unmask {
+            assert!(fed.hub.over(), "t of the lists are enough");
+        }
+        assert_eq!(fed.summed(), [0, 1, 2, 3, 4, 5, 6]);
+    }
+}
+
+/// T-36.
+#[test]
+fn one_more_silent_holder_means_no_certificate_and_a_retry_once_enough_answer() {
+    let mut fed = Federation::of(7);
+    for index in 0..3 {
+        fed.site(index).silent.extend([Kind::Attest, Kind::Abort]);
+    }
+    fed.settle();
+    fed.wait();
+    let ann = fed.round().attempt().hash();
+    let too_few = Abort::AttestationsTooFew { have: 4, need: 5 };
+    assert_eq!(fed.round().aborting(), Some(&too_few));
+    assert_eq!((fed.witness.lists(ann), fed.witness.aborts(ann)), (0, 4));
+    for index in 0..3 {
+        fed.site(index).silent.clear();
+    }
+    fed.settle();
+    assert_eq!(aborted(&fed.hub.past[0].outcome), (&too_few, true));
+    assert_eq!(fed.witness.lists(ann), 0, "nothing of it was ever revealed");
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4, 5, 6]);
+    assert!(fed.sites.iter().all(|site| site.trained == 1));
+}
+
+/// T-36.
+#[test]
+fn too_few_lists_by_expiry_lose_the_release_and_the_run() {
+    let mut fed = Federation::of(7);
+    for index in 0..3 {
+        fed.site(index).silent.insert(Kind::Unmask);
+    }
+    fed.settle();
+    assert!(!fed.hub.over(), "holders may come back after a crash");
+    fed.wait();
+    let lost = Abort::ReleaseLost { have: 4, need: 5 };
+    assert_eq!(fed.hub.last_outcome(), &Outcome::Lost(lost.clone()));
+    assert_eq!(fed.hub.run().state(), State::Failed(lost));
+}
+
+#[test]
+fn a_holder_that_comes_back_stands_in_for_one_that_vanished() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.commit();
+    fed.act(Kind::Upload);
+    fed.act(Kind::OpenShares);
+    fed.site(4).online = false;
+    fed.hear();
+    fed.act(Kind::Judge);
+    fed.act(Kind::Attest);
+    assert!(fed.round().certificate().is_some(), "four of five attested");
+    fed.kill(0);
+    fed.settle();
+    assert!(!fed.hub.over(), "three lists are too few");
+    fed.site(4).online = true;
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn more_complaints_than_corrupt_holders_abort_and_leave_the_dealer_out() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.act(Kind::Train);
+    fed.site(1).damage("attempt/1/1/outbound"); // so nothing it seals can be opened
+    fed.settle();
+    let first = &fed.hub.past[0];
+    let bad = Abort::BadDealing { dealers: vec![1] };
+    assert_eq!(aborted(&first.outcome), (&bad, true));
+    let (next, round) = fed.hub.round.as_ref().unwrap();
+    assert_eq!((next.seq, next.excluded.as_slice()), (2, &[1][..]));
+    assert!(!round.machine.attempt().announcement().holders.contains(1));
+    let refused = Rejection::NotAMember("attempt: its earlier shares could not be used");
+    assert!(fed.sites[1].refused.contains(&refused));
+    fed.finish();
+    assert_eq!(fed.summed(), [0, 2, 3, 4]);
+    assert!(fed.sites.iter().all(|site| site.trained == 1));
+}
+
+/// T-29a.
+#[test]
+fn as_many_complaints_as_corrupt_holders_exclude_nobody() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.site(1).damage("attempt/1/1/inbound"); // it can open nobody's shares
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+/// T-59.
+#[test]
+fn a_holder_killed_after_commit_still_has_its_own_pair_when_nobody_can_be_missed() {
+    let mut fed = Federation::of(3);
+    fed.enrol();
+    fed.commit();
+    fed.kill(0);
+    fed.settle();
+    fed.restart(0);
+    fed.act(Kind::Upload);
+    fed.kill(0); // its receipt is there, so the seed of its own secrets is gone
+    assert!(!fed.site(0).stored.contains_key("attempt/1/1/seed"));
+    fed.restart(0);
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2]);
+}
