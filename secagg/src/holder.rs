@@ -327,6 +327,10 @@ impl Attested {
     ///
     /// # Errors
     /// Gives `self` back if the certificate is for another digest, or was checked by the holders of another attempt.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the state goes back to its owner; it is no error value"
+    )]
     pub fn release(self, certified: CertifiedSurvivors) -> Result<Released, Self> {
         if certified.ann_hash() != self.attempt.hash()
             || certified.digest() != self.verdict.proposal.digest()

@@ -59,9 +59,8 @@ macro_rules! lane {
             fn sub(self, other: Self) -> Self {
                 self.wrapping_sub(other)
             }
-            #[expect(clippy::cast_possible_truncation, reason = "reduction modulo the lane's range is what is meant")]
             fn of(value: u64) -> Self {
-                value as Self
+                Self::from_le_bytes(*value.to_le_bytes().first_chunk().expect("eight bytes hold every lane"))
             }
             fn widen(self) -> u64 {
                 u64::from(self)
@@ -79,6 +78,16 @@ pub fn packed_len(elements: u32, ring_bits: u8) -> usize {
 /// 2^ring_bits − 1.
 fn low_bits(ring_bits: u8) -> u64 {
     u64::MAX >> (64 - u32::from(ring_bits))
+}
+
+/// The value modulo 2^64.
+fn low_word(value: u128) -> u64 {
+    u64::from_le_bytes(
+        *value
+            .to_le_bytes()
+            .first_chunk()
+            .expect("sixteen bytes hold eight"),
+    )
 }
 
 /// Packs values modulo 2^ring_bits; `ring_bits` is 1 to 64.
@@ -116,7 +125,7 @@ pub fn unpack(
             pending |= u128::from(*source.next().expect("the length was checked")) << bits;
             bits += 8;
         }
-        sink(place, (pending & u128::from(low_bits(ring_bits))) as u64);
+        sink(place, low_word(pending) & low_bits(ring_bits));
         pending >>= ring_bits;
         bits -= u32::from(ring_bits);
     }
