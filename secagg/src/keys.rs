@@ -13,6 +13,9 @@ use crate::codec::{Digest, hash, info};
 use crate::error::Fault;
 use crate::labels;
 
+#[cfg(test)]
+mod tests;
+
 /// An Ed25519 signature. Whether it is valid only a [`VerifyKey`] can say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Signature(pub [u8; 64]);

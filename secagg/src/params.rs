@@ -7,6 +7,9 @@ use crate::keys::{Identity, Signature, VerifyKey};
 use crate::labels::{self, PROTOCOL_VERSION};
 use crate::ring::LaneWidth;
 
+#[cfg(test)]
+mod tests;
+
 /// Most members of a silo roster: every site holds a share of every other, so the cost of a round grows with the square.
 pub const MAX_SILO: u32 = 128;
 /// Most elements of one vector; 2^34 values are 64 GiB of f32.

@@ -1,14 +1,17 @@
 //! Tests of whole steps and whole rounds: known answers, properties, and the attacks of protocol, section 23, by their numbers.
 
 mod bad_vectors;
+mod certificates;
 mod channels;
 mod contexts;
 mod dealer;
 mod fixture;
 mod holders;
-mod kit;
+pub mod kit;
 mod masks;
+mod neighbours;
 mod participants;
+mod partition;
 mod properties;
 mod rounds;
 mod span;

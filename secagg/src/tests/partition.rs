@@ -1,0 +1,216 @@
+//! The partition attack of section 10: two cohorts under one announcement, and why a survivor must have signed under this one.
+
+use std::collections::BTreeMap;
+
+use super::kit::{Round, World, certificate_of};
+use crate::Bitmap;
+use crate::error::Fault;
+use crate::holder::Verdict;
+use crate::keys::{ExchangeSecret, Seed};
+use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
+use crate::message::{Cohort, SurvivorItem, SurvivorProposal};
+use crate::prg::Sign;
+
+/// The ten sites of section 10: who they are in the attack.
+struct TenSites<'w> {
+    /// What the victim and the sites "dropped" under A are shown.
+    b: Round<'w>,
+    /// What three honest holders are shown: everybody in the cohort.
+    a: Round<'w>,
+    cohort_a: Cohort,
+    cohort_b: Cohort,
+}
+
+const VICTIM: u32 = 0;
+const HONEST_A: [u32; 3] = [1, 2, 3];
+const HONEST_B: [u32; 3] = [4, 5, 6];
+const CORRUPT: [u32; 3] = [7, 8, 9];
+
+impl<'w> TenSites<'w> {
+    /// Eight holders, t = 6: two of the sites in view B are offline as holders.
+    fn new(world: &'w World) -> Self {
+        let open = || world.open_with(world.announcement_to([0, 1, 2, 3, 4, 7, 8, 9]));
+        let (mut a, mut b) = (open(), open());
+        assert_eq!((a.attempt.holder_count(), a.attempt.threshold()), (8, 6));
+        let cohort_a = a.commit_all();
+        b.commit([VICTIM].into_iter().chain(HONEST_B).chain(CORRUPT));
+        let cohort_b = b.cohort();
+        Self {
+            b,
+            a,
+            cohort_a,
+            cohort_b,
+        }
+    }
+
+    /// U under A: the three honest holders of view A, the corrupt ones, and the victim with the upload it signed under B.
+    fn proposal(&self) -> (SurvivorProposal, Vec<SurvivorItem>) {
+        let upload = |i: u32| match i {
+            VICTIM => self.b.upload(i, &self.cohort_b).item,
+            _ => self.a.upload(i, &self.cohort_a).item,
+        };
+        let items: Vec<_> = [VICTIM]
+            .into_iter()
+            .chain(HONEST_A)
+            .chain(CORRUPT)
+            .map(upload)
+            .collect();
+        (self.a.propose(&self.cohort_a, &items).unwrap(), items)
+    }
+}
+
+#[test]
+fn t58_a_survivor_that_signed_under_another_cohort_is_refused() {
+    let world = World::new(10);
+    let ten = TenSites::new(&world);
+    assert_ne!(ten.cohort_a.ctx(), ten.cohort_b.ctx());
+    let (proposal, items) = ten.proposal();
+    assert_eq!(proposal.survivors.count(), 7, "every size rule holds");
+    for h in HONEST_A {
+        let judged = ten.a.judge(h, &ten.cohort_a, &proposal, &items).map(drop);
+        assert_eq!(
+            judged,
+            Err(Fault::Signature("upload").by_coordinator()),
+            "holder {h}"
+        );
+    }
+    // The control: with everybody's upload under A the same set is fine.
+    let honest: Vec<_> = items
+        .iter()
+        .map(|item| ten.a.upload(item.index, &ten.cohort_a).item)
+        .collect();
+    let proposal = ten.a.propose(&ten.cohort_a, &honest).unwrap();
+    for h in HONEST_A {
+        assert!(
+            ten.a.judge(h, &ten.cohort_a, &proposal, &honest).is_ok(),
+            "holder {h}"
+        );
+    }
+}
+
+/// The same attack on holders that do not look at the signatures: the victim's update comes out, number by number.
+#[test]
+fn t58_without_that_check_the_victims_update_is_exposed() {
+    let world = World::new(10);
+    let ten = TenSites::new(&world);
+    let (proposal, _) = ten.proposal();
+    let signers = HONEST_A.into_iter().chain(CORRUPT);
+    let blind = |h: u32| {
+        let complaints = ten.a.opened(h, &ten.cohort_a).unwrap().complaints().clone();
+        let verdict = Verdict {
+            proposal: proposal.clone(),
+            cohort: ten.cohort_a.members.clone(),
+            complaints,
+        };
+        (h, ten.a.idle(h).attest(verdict))
+    };
+    let attested: BTreeMap<_, _> = signers.map(blind).collect();
+    let certificate = certificate_of(&ten.a.attestations(&attested));
+    let released = |(h, attested)| {
+        (
+            h,
+            ten.a.list(
+                h,
+                &ten.a.release(attested, &certificate).unwrap(),
+                &ten.cohort_a,
+            ),
+        )
+    };
+    let lists: BTreeMap<_, _> = attested.into_iter().map(released).collect();
+
+    // b of the victim and K of the sites that are dropped under A, joined from six shares each as the coordinator would.
+    let join = |member: u32| {
+        let (xs, shares): (Vec<u32>, Vec<_>) = lists
+            .values()
+            .map(|list| {
+                (
+                    list.position,
+                    crate::shamir::SecretScalar::parse(list.scalar(member).unwrap()).unwrap(),
+                )
+            })
+            .unzip();
+        crate::shamir::Lagrange::new(&xs, 6)
+            .unwrap()
+            .combine(&shares.iter().collect::<Vec<_>>())
+    };
+    let attempt = &ten.b.attempt;
+    let ctx = ten.cohort_b.ctx();
+    let mut masks = vec![(
+        Sign::Minus,
+        self_seed(attempt, &ctx, VICTIM, &join(VICTIM)).unwrap(),
+    )];
+    let e_of_victim = ten.b.commits[&VICTIM].e_pk;
+    let rescued = |member: u32| {
+        let commit = &ten.a.commits[&member];
+        let core = crate::commitment::core_of_commit(attempt, member, commit).unwrap();
+        let id = attempt.member(member).unwrap().id;
+        let key = crate::commitment::rescue_key(&attempt.hash(), &id, &join(member));
+        ExchangeSecret::new(
+            &Seed::restore(&crate::channel::open(&key, &core.0, &commit.blob).unwrap()).unwrap(),
+        )
+    };
+    let known = HONEST_B
+        .map(|i| (i, rescued(i)))
+        .into_iter()
+        .chain(CORRUPT.map(|i| (i, ten.b.dealing(i).mask_key)));
+    for (i, secret) in known {
+        let (own, victim) = (
+            End {
+                index: i,
+                key: &secret.public(),
+            },
+            End {
+                index: VICTIM,
+                key: &e_of_victim,
+            },
+        );
+        masks.push((
+            pair_sign(VICTIM, i).flipped(),
+            pair_seed(attempt, &ctx, &secret, own, victim).unwrap(),
+        ));
+    }
+    let uploads = BTreeMap::from([(VICTIM, ten.b.upload(VICTIM, &ten.cohort_b))]);
+    let (exposed, metadata) = ten
+        .b
+        .sum(&uploads, &Bitmap::of(10, [VICTIM]), &Masks::new(masks));
+    assert_eq!(
+        exposed, ten.b.updates[VICTIM as usize],
+        "this is what rule 4 is for"
+    );
+    assert_eq!(metadata, ten.b.metadata[VICTIM as usize]);
+}
+
+/// Five sites, each shown cohort A or cohort B: a holder signs a set under A only if all of it signed under A.
+#[test]
+fn t58_no_split_view_gets_a_mixed_survivor_set_signed() {
+    let world = World::new(5);
+    let (mut a, mut b) = (world.open(), world.open());
+    let cohort_a = a.commit_all();
+    b.commit(1..5);
+    let cohort_b = b.cohort();
+    let in_a: Vec<_> = (0..5).map(|i| a.upload(i, &cohort_a).item).collect();
+    let in_b: Vec<_> = (0..5)
+        .map(|i| (i > 0).then(|| b.upload(i, &cohort_b).item))
+        .collect();
+    let opened = a.opened(0, &cohort_a).unwrap();
+    for view in 0u32..1 << 5 {
+        let signed = |i: usize| {
+            if view >> i & 1 == 1 {
+                in_b[i].unwrap_or(in_a[i])
+            } else {
+                in_a[i]
+            }
+        };
+        for set in (0u32..1 << 5).filter(|set| set.count_ones() >= 4) {
+            let items: Vec<_> = (0..5).filter(|i| set >> i & 1 == 1).map(signed).collect();
+            let proposal = a.propose(&cohort_a, &items).unwrap();
+            let own = items
+                .iter()
+                .find(|item| item.index == 0)
+                .map(|item| (0, item.upload_hash));
+            let judged = a.idle(0).judge(&cohort_a, &opened, &proposal, &items, own);
+            let mixed = set & view & !1 != 0;
+            assert_eq!(judged.is_err(), mixed, "views {view:05b}, set {set:05b}");
+        }
+    }
+}
