@@ -211,6 +211,7 @@ pub struct Participant {
     current: Option<Current>,
     opened: Option<OpenedShares>,
     proposal: Option<SurvivorProposal>,
+    abort: Option<AbortAttestation>,
     outputs: VecDeque<Output>,
 }
 
@@ -234,6 +235,7 @@ impl Participant {
             current: None,
             opened: None,
             proposal: None,
+            abort: None,
             outputs: VecDeque::new(),
         })
     }
@@ -539,7 +541,7 @@ impl Participant {
             masked: false,
         };
         self.ledger.attempts.insert(place, line);
-        (self.opened, self.proposal) = (None, None);
+        (self.opened, self.proposal, self.abort) = (None, None, None);
         self.current = Some(Current {
             attempt,
             round_config,
@@ -568,7 +570,7 @@ impl Participant {
         if let Some(current) = &mut self.current {
             current.session = SessionPhase::Over;
         }
-        (self.opened, self.proposal) = (None, None);
+        (self.opened, self.proposal, self.abort) = (None, None, None);
     }
 
     fn admit_trained(&self, contribution: &Contribution) -> Result<(), Rejection> {
@@ -742,5 +744,6 @@ impl Machine for Participant {
         self.confirm();
         self.ask_session();
         self.ask_holder();
+        self.outputs.extend(self.abort.map(Output::Abort));
     }
 }

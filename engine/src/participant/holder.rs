@@ -244,6 +244,12 @@ impl Participant {
         attempt
             .position(self.me(roster)?)
             .ok_or(Rejection::NotAMember("holder list"))?;
+        if self
+            .abort
+            .is_some_and(|known| known.ann_hash == attempt.hash())
+        {
+            return Err(Rejection::Repeated);
+        }
         match self
             .ledger
             .attempts
@@ -257,7 +263,7 @@ impl Participant {
                 what: "an abort",
                 phase: "released",
             }),
-            Some(_) => Ok(()), // asked again, it signs again: the signature is the same
+            Some(_) => Ok(()), // given up before, without anybody asking
         }
     }
 
@@ -288,8 +294,9 @@ impl Participant {
             (current.holder, current.session) = (HolderPhase::Aborted, SessionPhase::Over);
             self.opened = None;
         }
-        self.outputs
-            .push_back(Output::Abort(tombstone.attestation(&self.setting.identity)));
+        let attestation = tombstone.attestation(&self.setting.identity);
+        self.abort = Some(attestation);
+        self.outputs.push_back(Output::Abort(attestation));
         Ok(())
     }
 

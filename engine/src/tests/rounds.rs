@@ -351,3 +351,23 @@ fn a_holder_killed_after_commit_still_has_its_own_pair_when_nobody_can_be_missed
     fed.settle();
     assert_eq!(fed.summed(), [0, 1, 2]);
 }
+
+#[test]
+fn an_abort_is_journalled_once_however_often_it_is_proposed_and_sent_again_after_a_crash() {
+    let mut fed = Federation::of(5);
+    for index in 0..5 {
+        fed.site(index).silent.extend([Kind::Upload, Kind::Abort]);
+    }
+    fed.settle();
+    fed.wait();
+    fed.hear();
+    let entries = |fed: &Federation| fed.sites[0].journal.len();
+    let before = entries(&fed);
+    fed.hear();
+    assert_eq!(entries(&fed), before);
+    fed.restart(0);
+    fed.hear();
+    assert_eq!(entries(&fed), before);
+    fed.site(0).silent.clear();
+    assert_eq!(fed.sites[0].asked(Kind::Abort), 1, "nobody has answered it");
+}
