@@ -34,7 +34,8 @@ pub(super) fn order(round: &Round, upload: &Upload) -> Result<(), Rejection> {
 
 pub(super) fn due(round: &Round, late: bool) -> Option<Event> {
     let cohort = round.cohort.as_ref()?;
-    if count(&round.uploads) < cohort.members.count() && !late {
+    let have = count(&round.uploads);
+    if have < cohort.members.count() && !late {
         return None;
     }
     Some(
@@ -42,7 +43,8 @@ pub(super) fn due(round: &Round, late: bool) -> Option<Event> {
             Ok(proposal) => Event::SurvivorsClosed {
                 survivors: proposal.survivors,
             },
-            Err(Error::BelowThreshold { have, need }) => {
+            // the degree rule may have left fewer than arrived; what people can act on is what arrived
+            Err(Error::BelowThreshold { need, .. }) => {
                 Event::AbortDecided(Abort::SurvivorsTooFew { have, need })
             }
             Err(_) => Event::AbortDecided(Abort::Diverged("survivor set")),
