@@ -180,8 +180,8 @@ impl Idle {
 
     /// Judges a survivor proposal by rules 1 to 5 of section 10; rule 6 is the caller's ledger.
     ///
-    /// `own` is this site's index and upload hash if it signed an upload in this attempt; without one a set that names this site
-    /// is refused. Nothing changes here.
+    /// `own` is this site's index and upload hash, once they are on record. Before the receipt is stored they need not be, and the
+    /// set may name this site all the same: its signature verifies only over what it signed. Nothing changes here.
     ///
     /// # Errors
     /// The rule that was broken, blamed on the coordinator: a signature that does not verify says nothing about the survivor it is
@@ -259,7 +259,7 @@ impl Idle {
         own: Option<(u32, Digest)>,
     ) -> Result<(), Error> {
         let (attempt, u) = (&self.attempt, item.index);
-        if attempt.holder(self.position) == Some(u) && own != Some((u, item.upload_hash)) {
+        if own.is_some_and(|(me, hash)| me == u && hash != item.upload_hash) {
             return Err(Fault::Context("upload of this site").by_coordinator());
         }
         if !upload_verifies(attempt, &proposal.ctx, item) {

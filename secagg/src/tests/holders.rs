@@ -241,15 +241,17 @@ fn a_holder_refuses_a_survivor_set_that_breaks_a_rule() {
     );
 
     let opened = round.opened(0, &cohort).unwrap();
-    let without_own = round
-        .idle(0)
-        .judge(&cohort, &opened, &proposal, &items, None)
-        .map(drop);
+    let own = |own| {
+        round
+            .idle(0)
+            .judge(&cohort, &opened, &proposal, &items, own)
+            .map(drop)
+    };
     assert_eq!(
-        without_own,
-        refused(Fault::Context("upload of this site")),
-        "it signed no upload"
+        own(Some((0, crate::Digest::ZERO))),
+        refused(Fault::Context("upload of this site"))
     );
+    assert_eq!(own(None), Ok(()), "the receipt may still be on its way");
 }
 
 #[test]
