@@ -87,9 +87,12 @@ pub fn notices(
     round: Option<&Round>,
     after: Position,
 ) -> Vec<(Position, Notice)> {
-    let mut all: Vec<(Position, Notice)> = run.history().iter().map(result).collect();
+    let history = run.history();
+    let known = history.partition_point(|record| position(record) <= after);
+    let mut all: Vec<(Position, Notice)> = history[known..].iter().map(result).collect();
     all.extend(epoch.into_iter().flat_map(setup));
-    let live = round.filter(|round| round.outcome().is_none() || round.proposal().is_some());
+    // An attempt that has ended asks nothing of anybody; what came of it is a result, or the certificate with the next attempt.
+    let live = round.filter(|round| round.outcome().is_none());
     all.extend(live.into_iter().flat_map(attempt));
     if run.state() != State::Running {
         all.push((END, Notice::Ended(run.state())));
@@ -99,14 +102,17 @@ pub fn notices(
     all
 }
 
-fn result(record: &Record) -> (Position, Notice) {
-    let position = Position {
+fn position(record: &Record) -> Position {
+    Position {
         epoch: record.epoch,
         seq: record.seq,
         rank: RESULT_RANK,
-    };
+    }
+}
+
+fn result(record: &Record) -> (Position, Notice) {
     (
-        position,
+        position(record),
         Notice::Result {
             round: record.round,
             result: Box::new(record.published.result.clone()),
@@ -183,3 +189,6 @@ fn attempt(round: &Round) -> Vec<(Position, Notice)> {
     );
     all
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
 //! Tests of whole rounds: a federation in one thread, and the rules of protocol, section 23, by their numbers.
 
 mod figure;
-mod kit;
+pub mod kit;
 mod rounds;

@@ -293,10 +293,7 @@ impl Hub {
         if round.machine.attempt().hash() != ann_hash {
             return Err(closed);
         }
-        let epoch = &self.epoch.as_ref().ok_or(closed)?.machine;
-        let index = epoch
-            .index_of(site)
-            .ok_or(Rejection::NotAMember("roster"))?;
+        let index = index_in(&round.machine, site).ok_or(Rejection::NotAMember("roster"))?;
         round.submit(at, event(index))
     }
 
@@ -305,9 +302,9 @@ impl Hub {
         self.epoch.as_mut().ok_or(closed)?.submit(at, event)
     }
 
-    /// Index of a site in the current roster.
+    /// Index of a site in the current attempt.
     pub fn index(&self, site: &SiteName) -> u32 {
-        self.epoch().index_of(site).expect("it is in the roster")
+        index_in(self.round(), site).expect("it is in the roster")
     }
 
     /// SubmitMasked: checks header and trailer, stages the bytes, gives the signed receipt.
@@ -357,6 +354,10 @@ impl Hub {
         };
         (receipt, receipt.sign(&self.identity))
     }
+}
+
+fn index_in(round: &Round, site: &SiteName) -> Option<u32> {
+    (0..round.attempt().roster().len()).find(|index| round.site(*index) == Some(site))
 }
 
 /// The same parameters with another life of an epoch, which only the run's machine looks at.
