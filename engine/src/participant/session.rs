@@ -13,6 +13,7 @@ use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
 use super::{Current, Output, Participant, Step, erase_attempt};
+use crate::ledger::Duty;
 use crate::rejection::Rejection;
 use crate::vault::{Name, SecretOp};
 
@@ -262,6 +263,9 @@ impl Participant {
             Step::Received { receipt, .. } => {
                 current.session = SessionPhase::Received {
                     upload_hash: receipt.upload_hash,
+                };
+                if current.holder.duty() == Duty::Idle {
+                    self.ask_with_shares();
                 }
             }
             Step::CohortSeen { cohort, .. } => self.accept_cohort(cohort),

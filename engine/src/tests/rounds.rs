@@ -371,3 +371,26 @@ fn an_abort_is_journalled_once_however_often_it_is_proposed_and_sent_again_after
     fed.site(0).silent.clear();
     assert_eq!(fed.sites[0].asked(Kind::Abort), 1, "nobody has answered it");
 }
+
+#[test]
+fn a_holder_judges_a_set_that_names_it_only_when_its_own_receipt_is_there() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.commit();
+    fed.site(0).slow_receipt = true;
+    fed.act(Kind::Upload);
+    fed.act(Kind::OpenShares);
+    fed.hear(); // the proposal overtakes the receipt
+    assert_eq!(fed.sites[0].asked(Kind::Judge), 0);
+    fed.act(Kind::Judge);
+    let (now, receipt) = (fed.now, fed.site(0).held.take().unwrap());
+    fed.site(0).step(now, receipt).unwrap();
+    assert_eq!(fed.sites[0].asked(Kind::Judge), 1);
+    fed.settle();
+    assert!(
+        fed.sites[0].refused.is_empty(),
+        "{:?}",
+        fed.sites[0].refused
+    );
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}

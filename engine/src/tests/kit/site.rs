@@ -110,6 +110,9 @@ pub struct Site {
     /// Kinds of request that never get through.
     pub silent: BTreeSet<Kind>,
     pub trainer: Trainer,
+    /// Whether receipts are on their way for ever, and the one that is.
+    pub slow_receipt: bool,
+    pub held: Option<Step>,
     /// How often the trainer ran.
     pub trained: u32,
     /// Everything that was refused, but for repetitions.
@@ -148,6 +151,8 @@ impl Site {
             online: true,
             silent: BTreeSet::new(),
             trainer: Trainer::Trains,
+            slow_receipt: false,
+            held: None,
             trained: 0,
             refused: Vec::new(),
             draws: 0,
@@ -514,7 +519,12 @@ impl Site {
         );
         let received = hub.receive(at, &self.name, &masking.header(), &bytes, &trailer);
         let (receipt, signature) = received?;
-        self.step(at, Step::Received { receipt, signature })
+        let step = Step::Received { receipt, signature };
+        if self.slow_receipt {
+            self.held = Some(step);
+            return Ok(());
+        }
+        self.step(at, step)
     }
 
     /// The pinned update, quantised with the pinned rounding: the same numbers in every attempt.
