@@ -719,19 +719,18 @@ impl Machine for Participant {
     }
 
     fn due(&self, at: Timestamp) -> Option<Event> {
-        let current = self.current.as_ref()?;
-        let open = matches!(current.holder.duty(), Duty::Idle | Duty::Attested);
-        let expired = open && at.0 >= current.attempt.announcement().expires_ms;
-        expired.then(|| Event::Attempt {
+        let expired = self.deadline().is_some_and(|expires| at >= expires);
+        let current = self.current.as_ref().filter(|_| expired)?;
+        Some(Event::Attempt {
             ann_hash: current.attempt.hash(),
             step: Box::new(Step::Expired),
         })
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        self.current
-            .as_ref()
-            .map(|current| Timestamp(current.attempt.announcement().expires_ms))
+        let open = |current: &&Current| current.session != SessionPhase::Over;
+        let current = self.current.as_ref().filter(open)?;
+        Some(Timestamp(current.attempt.announcement().expires_ms))
     }
 
     fn poll_output(&mut self) -> Option<Output> {

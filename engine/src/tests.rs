@@ -3,3 +3,4 @@
 mod figure;
 pub mod kit;
 mod rounds;
+mod secrets;

@@ -167,7 +167,7 @@ impl Participant {
                 HolderPhase::Done => Err(Rejection::Repeated),
                 _ => Err(past()),
             },
-            Step::Expired if matches!(current.holder.duty(), Duty::Idle | Duty::Attested) => Ok(()),
+            Step::Expired if current.session != SessionPhase::Over => Ok(()),
             _ => Err(past()),
         }
     }
@@ -205,6 +205,9 @@ impl Participant {
         let Some(current) = &mut self.current else {
             return;
         };
+        if step == Step::Expired {
+            (current.session, self.opened) = (SessionPhase::Over, None);
+        }
         let before = std::mem::replace(&mut current.holder, HolderPhase::None);
         current.holder = match (before, step) {
             (HolderPhase::Idle(idle), Step::Attested(verdict)) => {

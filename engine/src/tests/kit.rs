@@ -155,6 +155,13 @@ impl Federation {
         asked
     }
 
+    /// As [`Self::settle`], but one site keeps one kind of message to itself meanwhile.
+    pub fn settle_without(&mut self, index: u32, kind: Kind) {
+        self.site(index).silent.insert(kind);
+        self.settle();
+        self.site(index).silent.remove(&kind);
+    }
+
     /// Time jumps to when the coordinator wants to decide next, and everybody settles.
     pub fn wait(&mut self) {
         self.now = self

@@ -226,6 +226,12 @@ impl Site {
         self.collect();
     }
 
+    /// Names of the attempts' secrets it keeps.
+    pub fn secrets(&self) -> Vec<&str> {
+        let names = self.stored.keys().map(String::as_str);
+        names.filter(|name| name.starts_with("attempt/")).collect()
+    }
+
     /// A stored secret goes bad.
     pub fn damage(&mut self, name: &str) {
         let secret = self.stored.get_mut(name).expect("it is stored");
@@ -239,6 +245,22 @@ impl Site {
     pub fn lose(&mut self, name: &str) {
         self.stored.remove(name).expect("it was stored");
         self.reboot();
+    }
+
+    /// Starts again, to the same state.
+    pub fn restart_checked(&mut self) {
+        let state = |site: &Self| {
+            let machine = &site.machine;
+            (
+                machine.session(),
+                machine.duty(),
+                machine.epoch(),
+                machine.contribution().cloned(),
+            )
+        };
+        let before = state(self);
+        self.reboot();
+        assert_eq!(state(self), before);
     }
 
     /// A fresh machine after every entry of the journal.
@@ -273,8 +295,25 @@ impl Site {
         self.pending.remove(place)
     }
 
+    /// Journals everything that is due.
+    pub fn decide(&mut self, at: Timestamp) {
+        for _ in 0..100 {
+            let Some(event) = self.machine.due(at) else {
+                let next = self.machine.deadline();
+                assert!(
+                    next.is_none_or(|next| next > at),
+                    "nothing is due, and yet no sleep"
+                );
+                return;
+            };
+            self.submit(at, event).unwrap();
+        }
+        panic!("there is always one more decision due");
+    }
+
     /// Polls from the beginning and takes in what it is told.
     pub fn hear(&mut self, at: Timestamp, hub: &Hub) {
+        self.decide(at);
         for (position, notice) in hub.news() {
             let heard = self.told(at, hub, position, notice);
             self.note(heard);

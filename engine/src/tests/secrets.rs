@@ -1,0 +1,93 @@
+//! Which secrets a site keeps, and until when: protocol, sections 4, 13 and 14.
+
+use veilsum_common::time::Timestamp;
+
+use super::kit::{Federation, Kind};
+use crate::ledger::Duty;
+use crate::machine::Machine;
+use crate::participant::session::SessionPhase;
+
+fn expiry(fed: &Federation) -> Timestamp {
+    Timestamp(fed.round().attempt().announcement().expires_ms)
+}
+
+#[test]
+fn an_attempt_leaves_nothing_behind_once_its_result_is_known() {
+    let mut fed = Federation::of(5);
+    fed.finish();
+    for site in &fed.sites {
+        assert_eq!(site.stored.keys().collect::<Vec<_>>(), ["epoch/1/channels"]);
+        assert_eq!(site.machine.deadline(), None, "nothing is left to wait for");
+    }
+}
+
+#[test]
+fn every_secret_goes_as_soon_as_it_has_served() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    assert_eq!(
+        fed.sites[0].secrets(),
+        ["attempt/1/1/inbound", "attempt/1/1/outbound"]
+    );
+    fed.act(Kind::Train);
+    fed.act(Kind::Commit);
+    let committed = ["attempt/1/1/inbound", "attempt/1/1/own", "attempt/1/1/seed"];
+    assert_eq!(fed.sites[0].secrets(), committed, "the Commit was answered");
+    fed.hear();
+    fed.act(Kind::Upload);
+    let received = ["attempt/1/1/inbound", "attempt/1/1/own"];
+    assert_eq!(fed.sites[0].secrets(), received, "the receipt is there");
+    fed.act(Kind::OpenShares);
+    fed.hear();
+    fed.act(Kind::Judge);
+    fed.act(Kind::Attest);
+    fed.hear();
+    assert_eq!(
+        fed.sites[0].secrets(),
+        received,
+        "until the list is delivered"
+    );
+    fed.act(Kind::Unmask);
+    assert!(fed.sites[0].secrets().is_empty());
+}
+
+#[test]
+fn at_expiry_a_site_gives_up_what_it_holds_whether_it_is_a_holder_or_not() {
+    let mut fed = Federation::of(5);
+    fed.settle_without(4, Kind::Confirm);
+    fed.site(4).online = false; // so it is no holder of the attempt
+    fed.wait();
+    fed.site(4).online = true;
+    for index in 0..5 {
+        fed.site(index).silent.insert(Kind::Upload);
+    }
+    fed.settle();
+    assert_eq!(fed.sites[4].machine.duty(), Duty::None);
+    assert_eq!(fed.sites[4].secrets(), ["attempt/1/1/seed"]);
+    fed.now = expiry(&fed);
+    for site in &mut fed.sites {
+        site.decide(fed.now);
+        assert!(site.secrets().is_empty());
+        assert_eq!(site.machine.session(), Some(SessionPhase::Over));
+        site.restart_checked();
+    }
+    assert_eq!(fed.sites[0].machine.duty(), Duty::Aborted);
+}
+
+#[test]
+fn at_expiry_a_released_list_that_nobody_took_is_given_up() {
+    let mut fed = Federation::of(5);
+    for index in 0..5 {
+        fed.site(index).silent.insert(Kind::Unmask);
+    }
+    fed.settle();
+    assert_eq!(fed.sites[0].machine.duty(), Duty::Released);
+    fed.now = expiry(&fed);
+    for site in &mut fed.sites {
+        site.decide(fed.now);
+        assert!(site.secrets().is_empty());
+        site.restart_checked();
+        assert_eq!(site.machine.duty(), Duty::Released, "it can never abort");
+        assert_eq!(site.asked(Kind::OpenShares), 0);
+    }
+}
