@@ -153,10 +153,17 @@ impl Participant {
                 SecretOp::erase(Name::Outbound(place)),
             ],
             Step::SatOut(_) => vec![SecretOp::erase(Name::Outbound(place))],
-            Step::Delivered | Step::Expired => erase_attempt(place),
-            Step::CohortSeen { .. } | Step::Submitting | Step::Attested(_) | Step::Released(_) => {
-                Vec::new()
+            // Sealing is over; a site that was left out has dealt nothing that anybody will ask for.
+            Step::CohortSeen { cohort, .. } => {
+                let mut ops = vec![SecretOp::erase(Name::Outbound(place))];
+                if !self.included(current, cohort) {
+                    ops.push(SecretOp::erase(Name::AttemptSeed(place)));
+                    ops.push(SecretOp::erase(Name::OwnShares(place)));
+                }
+                ops
             }
+            Step::Delivered | Step::Expired => erase_attempt(place),
+            Step::Submitting | Step::Attested(_) | Step::Released(_) => Vec::new(),
         })
     }
 
@@ -276,12 +283,20 @@ impl Participant {
         Ok(())
     }
 
+    /// Whether this site is in the cohort, by the roster of the attempt.
+    fn included(&self, current: &Current, cohort: &Cohort) -> bool {
+        let me = self.me(current.attempt.roster());
+        me.is_ok_and(|me| cohort.members.contains(me))
+    }
+
     fn accept_cohort(&mut self, cohort: Cohort) {
-        let me = self.roster().and_then(|roster| self.me(roster).ok());
+        let included = self
+            .current
+            .as_ref()
+            .is_some_and(|current| self.included(current, &cohort));
         let Some(current) = &mut self.current else {
             return;
         };
-        let included = me.is_some_and(|me| cohort.members.contains(me));
         current.cohort = Some(cohort);
         if !included
             && matches!(

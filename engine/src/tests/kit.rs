@@ -22,7 +22,7 @@ use veilsum_secagg::keys::{Identity, Seed};
 
 pub use hub::{Hub, Step};
 pub use job::{Sum, Summed};
-pub use site::{Kind, Site, Trainer};
+pub use site::{Kind, Site, Trainer, binding};
 pub use stream::{Appends, Crash, Stream};
 pub use witness::Witness;
 

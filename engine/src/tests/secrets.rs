@@ -1,11 +1,13 @@
 //! Which secrets a site keeps, and until when: protocol, sections 4, 13 and 14.
 
 use veilsum_common::time::Timestamp;
+use zeroize::Zeroizing;
 
-use super::kit::{Federation, Kind};
+use super::kit::{Federation, Kind, binding};
 use crate::ledger::Duty;
 use crate::machine::Machine;
 use crate::participant::session::SessionPhase;
+use crate::participant::{Event, Step};
 
 fn expiry(fed: &Federation) -> Timestamp {
     Timestamp(fed.round().attempt().announcement().expires_ms)
@@ -90,4 +92,63 @@ fn at_expiry_a_released_list_that_nobody_took_is_given_up() {
         assert_eq!(site.machine.duty(), Duty::Released, "it can never abort");
         assert_eq!(site.asked(Kind::OpenShares), 0);
     }
+}
+
+#[test]
+fn a_cohort_without_this_site_ends_the_need_for_what_it_dealt() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.act(Kind::Train);
+    let now = fed.now;
+    fed.site(0).step(now, Step::Committed).unwrap(); // and the Commit is lost on its way
+    fed.settle_without(0, Kind::Commit);
+    fed.site(0).pending.clear();
+    for index in 1..5 {
+        fed.site(index).silent.insert(Kind::Upload);
+    }
+    fed.wait();
+    assert_eq!(fed.sites[0].machine.session(), Some(SessionPhase::Out));
+    assert_eq!(fed.sites[0].secrets(), ["attempt/1/1/inbound"]);
+    fed.site(0).restart_checked();
+}
+
+#[test]
+fn a_fixed_cohort_ends_the_need_for_outbound_keys_even_if_the_answer_was_lost() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.act(Kind::Train);
+    fed.act(Kind::Commit);
+    let site = fed.site(0);
+    let (answered, rest): (Vec<_>, Vec<_>) = site.journal.drain(..).partition(is_answer);
+    assert_eq!(answered.len(), 1);
+    site.journal = rest;
+    let keys = Zeroizing::new(vec![0; 36]);
+    site.stored
+        .insert(String::from("attempt/1/1/outbound"), keys);
+    site.reboot();
+    site.pending.clear();
+    fed.hear();
+    let left = ["attempt/1/1/inbound", "attempt/1/1/own", "attempt/1/1/seed"];
+    assert_eq!(fed.sites[0].secrets(), left);
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+fn is_answer((_, event): &(Timestamp, Event)) -> bool {
+    matches!(event, Event::Attempt { step, .. } if **step == Step::Answered)
+}
+
+/// A cohort is of the attempt's own roster, whatever epoch the site has joined since.
+#[test]
+fn a_cohort_is_read_by_the_roster_of_its_own_attempt() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.act(Kind::Train);
+    fed.act(Kind::Commit);
+    let (now, binding) = (fed.now, Box::new(binding(&fed.sites[0].name)));
+    let joined = Event::Joined { epoch: 2, binding };
+    fed.site(0).submit(now, joined).unwrap();
+    fed.site(0).pending.clear();
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
 }
