@@ -270,6 +270,7 @@ impl Driver {
         self.site
             .journal()
             .append(&self.stream, self.next, &[entry], &ops)?;
+        tracing::debug!(run = %self.run, number = self.next, kind = event.kind(), "journalled");
         self.next += 1;
         let promise = promise(&event);
         self.machine.apply(ops);

@@ -114,8 +114,9 @@ impl Driver {
 
     /// P1 before the Commit leaves; then the Commit, the same bytes every time.
     pub(super) fn commit(&mut self, ann_hash: Digest) -> Result<(), RunError> {
-        if self.machine.session() == Some(SessionPhase::Training) {
-            return self.step(ann_hash, Step::Committed).map(drop); // asks for this output again
+        let training = self.machine.session() == Some(SessionPhase::Training);
+        if training && !self.step(ann_hash, Step::Committed)? {
+            return Ok(());
         }
         match self.machine.commit() {
             Ok(commit) => {
