@@ -379,14 +379,7 @@ impl Participant {
             .contribution
             .iter()
             .map(|contribution| SecretOp::erase(Name::Rounding(contribution.model_hash)));
-        self.ledger
-            .attempts
-            .keys()
-            .rev()
-            .take(1)
-            .flat_map(|place| erase_attempt(*place))
-            .chain(rounding)
-            .collect()
+        self.vault.end_attempts().chain(rounding).collect()
     }
 
     /// Index of this site in its roster.

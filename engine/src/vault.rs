@@ -60,6 +60,22 @@ impl Vault {
         }
     }
 
+    /// Erases what a newer attempt, or the result of the newest one, puts an end to: every secret of an attempt.
+    pub(crate) fn end_attempts(&self) -> impl Iterator<Item = SecretOp> {
+        self.end(|name| name.starts_with(ATTEMPT))
+    }
+
+    /// Erases the keys of every epoch but this one.
+    pub(crate) fn end_epochs_but(&self, epoch: u64) -> impl Iterator<Item = SecretOp> {
+        let kept = format!("{EPOCH}{epoch}/");
+        self.end(move |name| name.starts_with(EPOCH) && !name.starts_with(&kept))
+    }
+
+    fn end(&self, over: impl Fn(&str) -> bool) -> impl Iterator<Item = SecretOp> {
+        let names = self.0.keys().filter(move |name| over(name)).cloned();
+        names.map(|name| SecretOp::Erase { name })
+    }
+
     pub(crate) fn get(&self, name: Name) -> Option<&[u8]> {
         self.0
             .get(&name.to_string())
@@ -73,6 +89,11 @@ impl Vault {
 
 /// Place of an attempt: (epoch, seq).
 pub type Place = (u64, u64);
+
+/// How the names of an epoch's secrets begin.
+const EPOCH: &str = "epoch/";
+/// How the names of an attempt's secrets begin.
+const ATTEMPT: &str = "attempt/";
 
 /// Every kind of secret a site keeps.
 #[derive(Clone, Copy)]
@@ -96,12 +117,12 @@ pub(crate) enum Name {
 impl core::fmt::Display for Name {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::EpochSeed(epoch) => write!(f, "epoch/{epoch}/seed"),
-            Self::Channels(epoch) => write!(f, "epoch/{epoch}/channels"),
-            Self::AttemptSeed((epoch, seq)) => write!(f, "attempt/{epoch}/{seq}/seed"),
-            Self::Outbound((epoch, seq)) => write!(f, "attempt/{epoch}/{seq}/outbound"),
-            Self::Inbound((epoch, seq)) => write!(f, "attempt/{epoch}/{seq}/inbound"),
-            Self::OwnShares((epoch, seq)) => write!(f, "attempt/{epoch}/{seq}/own"),
+            Self::EpochSeed(epoch) => write!(f, "{EPOCH}{epoch}/seed"),
+            Self::Channels(epoch) => write!(f, "{EPOCH}{epoch}/channels"),
+            Self::AttemptSeed((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/seed"),
+            Self::Outbound((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/outbound"),
+            Self::Inbound((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/inbound"),
+            Self::OwnShares((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/own"),
             Self::Rounding(model) => write!(f, "rounding/{model}"),
         }
     }

@@ -92,7 +92,8 @@ impl Participant {
         Ok(Committed::new(Arc::clone(&current.attempt), me, &seed)?)
     }
 
-    /// Chain heads at seq + 1, round keys both ways; every older attempt's secrets go (section 13, on RoundOpen).
+    /// Chain heads at seq + 1, round keys both ways; every older attempt's secrets and every older epoch's keys go (section 13, on
+    /// RoundOpen; sections 4 and 6.6).
     pub(super) fn open_secrets(
         &self,
         announcement: &Announcement,
@@ -106,12 +107,8 @@ impl Participant {
             .ok_or(Error::Stored("channel"))?;
         let (next, keys) = Channels::from_secret_bytes(channels)?.advance(&attempt, me)?;
         let place = (epoch, announcement.seq);
-        let mut ops: Vec<SecretOp> = self
-            .ledger
-            .attempts
-            .keys()
-            .flat_map(|older| erase_attempt(*older))
-            .collect();
+        let over = self.vault.end_attempts();
+        let mut ops: Vec<SecretOp> = over.chain(self.vault.end_epochs_but(epoch)).collect();
         ops.push(SecretOp::put(
             Name::Channels(epoch),
             &next.to_secret_bytes(),

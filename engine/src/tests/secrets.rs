@@ -3,7 +3,7 @@
 use veilsum_common::time::Timestamp;
 use zeroize::Zeroizing;
 
-use super::kit::{Federation, Kind, binding};
+use super::kit::{Federation, Kind, Setup, binding};
 use crate::ledger::Duty;
 use crate::machine::Machine;
 use crate::participant::session::SessionPhase;
@@ -151,4 +151,17 @@ fn a_cohort_is_read_by_the_roster_of_its_own_attempt() {
     fed.site(0).pending.clear();
     fed.settle();
     assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_new_epoch_ends_the_old_ones_channels_and_no_entry_grows_with_the_run() {
+    let mut fed = Federation::with(Setup {
+        epoch_rounds: Some(3),
+        ..Setup::of(4).rounds(7)
+    });
+    fed.finish();
+    for site in &fed.sites {
+        assert_eq!(site.stored.keys().collect::<Vec<_>>(), ["epoch/3/channels"]);
+        assert!(site.most_ops <= 8, "{} changes of the vault", site.most_ops);
+    }
 }

@@ -101,6 +101,8 @@ pub struct Site {
     /// What the store keeps beside the journal.
     pub stored: BTreeMap<String, Zeroizing<Vec<u8>>>,
     pub journal: Vec<(Timestamp, Event)>,
+    /// Most changes of the store that one entry needed.
+    pub most_ops: usize,
     pub pending: VecDeque<Output>,
     /// Everything that was ever asked of the world.
     pub asked: Vec<String>,
@@ -145,6 +147,7 @@ impl Site {
             machine,
             stored: BTreeMap::new(),
             journal: Vec::new(),
+            most_ops: 0,
             pending: VecDeque::new(),
             asked: Vec::new(),
             files: BTreeMap::new(),
@@ -175,6 +178,7 @@ impl Site {
         }
         self.journal.push((at, event.clone()));
         self.store(&ops);
+        self.most_ops = self.most_ops.max(ops.len());
         if fate == Fate::DurableOnly {
             self.reboot();
             return Ok(());
