@@ -2,6 +2,9 @@
 //!
 //! What is refused is told apart from what is out of reach: a refusal is answered at once, an outage is waited out.
 
+mod watched;
+
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +20,12 @@ use veilsum_common::time::Span;
 use veilsum_common::{BlobRef, RunId};
 use veilsum_daemon::backoff::Backoff;
 use veilsum_daemon::entropy;
-use veilsum_daemon::refusal::Refusal;
 use veilsum_proto::convert::{self, ConvertError};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_secagg::Digest;
 use veilsum_secagg::message::{Advertisement, Neighbourhood, ShareItem, SurvivorItem};
+use watched::{Watched, worded};
 
 /// Time to reach the coordinator and finish the handshake.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -58,7 +61,7 @@ pub enum LinkError {
 
 /// A status in words, down to the cause: "transport error" alone helps nobody.
 pub fn explain(status: &Status) -> String {
-    if let Some(refusal) = Refusal::find(status) {
+    if let Some(refusal) = refusal(status) {
         return refusal.to_string();
     }
     let mut text = status.message().to_owned();
@@ -71,6 +74,19 @@ pub fn explain(status: &Status) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Why one end refused the other's certificate, if that is what happened.
+pub fn refusal(status: &Status) -> Option<&io::Error> {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if let Some(io) = io.filter(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return Some(io);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Whether asking again may help.
@@ -117,7 +133,8 @@ pub fn connect(url: &str, tls: Arc<ClientConfig>) -> Result<Channel, LinkError> 
             async move {
                 let tcp = TcpStream::connect(address).await?;
                 tcp.set_nodelay(true)?;
-                Ok::<_, std::io::Error>(TokioIo::new(connector.connect(name, tcp).await?))
+                let stream = connector.connect(name, tcp).await.map_err(worded)?;
+                Ok::<_, io::Error>(TokioIo::new(Watched(stream)))
             }
         })),
     )
