@@ -191,7 +191,17 @@ impl Epoch {
         if self.joined.len() >= self.terms.params.config().n_max as usize {
             return Err(out_of_phase("an advertisement", "full"));
         }
+        let mut known = self.joined.values().map(|(_, known)| known.x_pk);
+        if known.any(|x_pk| x_pk == advertisement.x_pk) {
+            let fault = Fault::Duplicate("channel key").by(self.next_place());
+            return Err(Rejection::Protocol(fault));
+        }
         Ok(())
+    }
+
+    /// The index that faults name: the place it would take, since the roster does not exist yet.
+    fn next_place(&self) -> u32 {
+        u32::try_from(self.joined.len()).unwrap_or(u32::MAX)
     }
 
     fn check_advertisement(&self, advertisement: &Advertisement) -> Result<(), Rejection> {
@@ -200,21 +210,9 @@ impl Epoch {
         {
             return Err(Rejection::Elsewhere("epoch"));
         }
-        // The index in the fault is that of the place it would take; the roster does not exist yet.
-        let place = u32::try_from(self.joined.len()).unwrap_or(u32::MAX);
         if !advertisement.verifies() {
-            return Err(Rejection::Protocol(
-                Fault::Signature("advertisement").by(place),
-            ));
-        }
-        if self
-            .joined
-            .values()
-            .any(|(_, known)| known.x_pk == advertisement.x_pk)
-        {
-            return Err(Rejection::Protocol(
-                Fault::Duplicate("channel key").by(place),
-            ));
+            let fault = Fault::Signature("advertisement").by(self.next_place());
+            return Err(Rejection::Protocol(fault));
         }
         Ok(())
     }
@@ -378,3 +376,6 @@ impl Machine for Epoch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

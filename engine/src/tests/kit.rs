@@ -20,9 +20,9 @@ use veilsum_common::time::{Span, Timestamp};
 use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
 
-pub use hub::{Hub, Step};
+pub use hub::{Hub, Step, terms};
 pub use job::{Sum, Summed};
-pub use site::{Kind, Site, Trainer, binding};
+pub use site::{Kind, Site, Trainer, advertisement, advertisement_from, binding};
 pub use stream::{Appends, Crash, Stream};
 pub use witness::Witness;
 

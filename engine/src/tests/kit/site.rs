@@ -11,15 +11,15 @@ use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{BindingClaim, Identity, Seed};
 use veilsum_secagg::message::{
-    AbortAttestation, Attestation, SurvivorItem, SurvivorProposal, UnmaskList,
+    AbortAttestation, Advertisement, Attestation, SurvivorItem, SurvivorProposal, UnmaskList,
 };
-use veilsum_secagg::participant::Binding;
+use veilsum_secagg::participant::{AwaitingRoster, Binding};
 use veilsum_secagg::prg::Keystream;
 use veilsum_secagg::{Digest, coordinator};
 use zeroize::Zeroizing;
 
 use super::stream::Fate;
-use super::{Appends, Hub, Witness, drain, seed};
+use super::{Appends, Federation, Hub, Witness, drain, seed};
 use crate::machine::Machine;
 use crate::notice::{Notice, Position};
 use crate::participant::session::SessionPhase;
@@ -673,4 +673,20 @@ pub fn binding(site: &SiteName) -> Binding {
         signature: Vec::new(),
         chain: Vec::new(),
     }
+}
+
+/// What a site advertises for an epoch.
+pub fn advertisement(fed: &Federation, index: usize, epoch: u64) -> Advertisement {
+    let seed = seed(&format!("site-{index} joined {epoch}"), 0);
+    advertisement_from(fed, index, epoch, &seed)
+}
+
+pub fn advertisement_from(
+    fed: &Federation,
+    index: usize,
+    epoch: u64,
+    seed: &Seed,
+) -> Advertisement {
+    let (params, site) = (fed.hub.spec.params(), &fed.sites[index]);
+    AwaitingRoster::new(params, epoch, &site.identity, &binding(&site.name), seed).1
 }
