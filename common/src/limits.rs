@@ -7,8 +7,10 @@ use veilsum_secagg::params;
 
 // --- studies and runs ---
 
-/// Longest `study.toml`, and longest `[config]` as JSON: fifty times a normal one, and every round hands it to every site.
+/// Longest `study.toml`: fifty times a normal one.
 pub const MAX_STUDY_BYTES: usize = 64 * 1024;
+/// Longest `[config]` as JSON: every round hands it to every site, and with three abort certificates it fits one journal entry.
+pub const MAX_CONFIG_BYTES: usize = 32 * 1024;
 /// Longest encoded run: it travels in one message, with 64 KiB to spare for what surrounds it.
 pub const MAX_RUN_BYTES: usize = MAX_MESSAGE_BYTES - 64 * 1024;
 /// Longest name of a study: fits a table column and a file name.

@@ -106,6 +106,7 @@ impl<J: Journal> LiveRun<J> {
             epoch: Mutex::new(None),
             round: Mutex::new(None),
         });
+        live.scrub_leftovers(&machine).await?;
         live.write_metrics(&machine);
         let (handle, waiting) = driver::prepare(machine);
         set(&live.run, handle);
@@ -424,6 +425,8 @@ impl<J: Journal> LiveRun<J> {
             outcome,
         };
         self.tell_run(event).await;
+        self.scrub(StreamId::round(self.id(), next.epoch, next.seq))
+            .await;
         let run = self.run();
         let line = run
             .read()
@@ -434,6 +437,33 @@ impl<J: Journal> LiveRun<J> {
         if let Some(record) = line {
             metrics::append(&self.shared.runs_dir, &self.spec, &record);
         }
+    }
+
+    /// Erases what a stream that is over still holds: shares, signatures, metadata. Its digests stay (CP9).
+    async fn scrub(&self, stream: StreamId) {
+        if let Err(error) = self.shared.journal.scrub(stream).await {
+            tracing::warn!(%stream, %error, "could not be scrubbed; tried again at the next start");
+        }
+    }
+
+    /// Scrubs the rounds and epochs of this run that a crash left behind after they were over.
+    async fn scrub_leftovers(&self, run: &Run) -> Result<(), StoreError> {
+        let current = run.current().map(|next| (next.epoch, next.seq));
+        for stream in self.shared.journal.open().await? {
+            let over = match stream {
+                StreamId::Round {
+                    run: id,
+                    epoch,
+                    seq,
+                } => id == self.id() && Some((epoch, seq)) != current,
+                StreamId::Epoch { run: id, epoch } => id == self.id() && epoch < run.epoch(),
+                StreamId::Run(_) => false,
+            };
+            if over {
+                self.scrub(stream).await;
+            }
+        }
+        Ok(())
     }
 
     fn write_metrics(&self, run: &Run) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use veilsum_common::time::Timestamp;
 use veilsum_common::{RunId, RunSpec};
 use veilsum_daemon::{clock, entropy};
@@ -144,6 +145,7 @@ pub(crate) struct Driver {
     updates: Arc<Updates>,
     inputs: mpsc::Sender<Input>,
     busy: BTreeSet<Task>,
+    tasks: JoinSet<()>,
     certificate: Option<Certificate>,
     left: bool,
 }
@@ -208,6 +210,7 @@ impl Driver {
             updates,
             inputs,
             busy: BTreeSet::new(),
+            tasks: JoinSet::new(),
             certificate: None,
             left: false,
         })
@@ -236,6 +239,7 @@ impl Driver {
             let nap = nap_until(self.machine.deadline());
             tokio::select! {
                 Some(input) = inbox.recv() => self.take(input).await?,
+                Some(_) = self.tasks.join_next() => {} // its input is in the inbox
                 () = tokio::time::sleep(nap) => {}
                 () = site.shutdown.triggered() => return Ok(()),
             }

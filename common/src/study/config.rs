@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::error::StudyError;
 use crate::ids::shown;
-use crate::limits::MAX_STUDY_BYTES;
+use crate::limits::MAX_CONFIG_BYTES;
 
 /// The table as JSON.
 ///
@@ -15,10 +15,10 @@ pub(super) fn to_json(table: toml::Table) -> Result<Map<String, Value>, StudyErr
     let len_bytes = serde_json::to_vec(&map)
         .expect("plain data with text keys")
         .len();
-    if len_bytes > MAX_STUDY_BYTES {
+    if len_bytes > MAX_CONFIG_BYTES {
         return Err(StudyError::ConfigTooLong {
             len_bytes,
-            limit_bytes: MAX_STUDY_BYTES,
+            limit_bytes: MAX_CONFIG_BYTES,
         });
     }
     Ok(map)

@@ -62,7 +62,7 @@ impl Driver {
             return;
         }
         let inputs = self.inputs.clone();
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let input = work.await;
             drop(inputs.send(Input::Idle(task)).await);
             if let Some(input) = input {
