@@ -1,0 +1,68 @@
+//! `veilsum run`: submit a study, look, wait, watch, cancel.
+
+mod create;
+pub(crate) mod show;
+mod study;
+mod wait;
+mod watch;
+
+use crate::args::{Connection, RunCommand};
+use crate::client::{Client, fresh_request_id};
+use crate::commands::block_on;
+use crate::error::Error;
+use crate::render::{Form, Output, warn};
+
+pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
+    match command {
+        RunCommand::Create(create) => block_on(create::run(create)),
+        RunCommand::List { connection } => block_on(async move {
+            let runs = Client::open(&connection)?.list().await?;
+            Ok(show::list(&runs, &connection))
+        }),
+        RunCommand::Show { run, connection } => block_on(async move {
+            let run = Client::open(&connection)?.show(run).await?;
+            warn_of(&run);
+            Ok(show::one(&run, &connection))
+        }),
+        RunCommand::Wait(wait) => block_on(wait::run(wait)),
+        RunCommand::Watch {
+            run,
+            jsonl,
+            connection,
+        } => block_on(watch::run(run, jsonl || form == Form::Json, connection)),
+        RunCommand::Cancel {
+            run,
+            request_id,
+            connection,
+        } => block_on(async move {
+            let request_id = request_id.unwrap_or_else(fresh_request_id);
+            let run = Client::open(&connection)?.cancel(run, request_id).await?;
+            Ok(show::one(&run, &connection))
+        }),
+    }
+}
+
+/// What is wrong now although the run goes on.
+fn warn_of(run: &veilsum_proto::pb::Run) {
+    use veilsum_proto::pb::RunState;
+    if let (RunState::Pending | RunState::Running, Some(reason)) = (run.state(), &run.reason) {
+        warn(&format!("{} [{}]", reason.text, reason.code));
+    }
+}
+
+/// The flags to repeat in the next command: none if they come from the environment.
+pub(crate) fn flags(connection: &Connection) -> String {
+    let Connection { at, ca, cert, key } = connection;
+    let given = [
+        ("--at", "VEILSUM_AT", at.as_str().into()),
+        ("--ca", "VEILSUM_CA", ca.to_string_lossy()),
+        ("--cert", "VEILSUM_CERT", cert.to_string_lossy()),
+        ("--key", "VEILSUM_KEY", key.to_string_lossy()),
+    ];
+    let typed = given
+        .into_iter()
+        .filter(|(_, variable, value)| std::env::var(variable).as_deref() != Ok(value.as_ref()));
+    typed
+        .map(|(flag, _, value)| format!(" {flag} {value}"))
+        .collect()
+}
