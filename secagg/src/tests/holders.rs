@@ -281,3 +281,23 @@ fn a_list_asked_for_again_is_the_same_list() {
     assert_eq!(first, round.list(2, &released, &cohort));
     assert_eq!(first.present, Bitmap::full(5));
 }
+
+/// Shares that did not open when the set was attested, and open now: the complaint stands, and no share of that dealer leaves.
+#[test]
+fn what_was_complained_about_is_never_released() {
+    let world = World::new(5);
+    let mut round = world.open();
+    let cohort = round.commit_all();
+    let (all, items) = proposals(&round, &cohort, 5).remove(0);
+    let mut verdict = round.judge(2, &cohort, &all, &items).unwrap();
+    verdict.complaints.insert(3);
+    let attested = round.idle(2).attest(verdict);
+    let signed: Vec<_> = (0..5)
+        .map(|h| attestation(&round, h, &cohort, &all))
+        .collect();
+    let released = round.release(attested, &certificate_of(&signed)).unwrap();
+    assert_eq!(round.opened(2, &cohort).unwrap().complaints().count(), 0);
+    let list = round.list(2, &released, &cohort);
+    assert_eq!(list.present, Bitmap::of(5, [0, 1, 2, 4]));
+    assert_eq!(list.scalars.len(), 4);
+}

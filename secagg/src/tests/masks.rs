@@ -377,6 +377,16 @@ fn a_site_refuses_a_cohort_that_leaves_it_or_too_many_out() {
     );
     round.commits.remove(&4);
     assert!(coordinator::close_cohort(&round.attempt, &round.commits).is_err());
+    let elsewhere = Cohort {
+        ann_hash: Digest::ZERO,
+        ..small.clone()
+    };
+    let near = coordinator::neighbourhood(&round.attempt, &round.commits, 1).unwrap();
+    let refused = round.committed(1).accept(&elsewhere, &near).map(drop);
+    assert_eq!(
+        refused,
+        Err(Fault::Context("announcement").by_coordinator())
+    );
     let forged = Cohort {
         members: Bitmap::of(7, 0..4),
         ..small

@@ -84,6 +84,32 @@ fn t12_a_site_accepts_no_roster_with_another_key_of_its_own() {
     );
 }
 
+/// Two members with one channel key: one of them copied it, and nobody can tell which.
+#[test]
+fn t12_a_copied_channel_key_is_refused() {
+    let world = World::new(5);
+    let mut advertised: Vec<_> = world
+        .sites
+        .iter()
+        .map(|site| site.advertisement.clone())
+        .collect();
+    let one_seed = kit::seed("shared", 0);
+    for i in [1, 3] {
+        let binding = crate::participant::Binding {
+            claim: advertised[i].binding.clone(),
+            scheme: 0x0807,
+            signature: Vec::new(),
+            chain: Vec::new(),
+        };
+        let identity = &world.sites[i].identity;
+        let params = world.roster.params();
+        advertised[i] = AwaitingRoster::new(params, 1, identity, &binding, &one_seed).1;
+        let refused = Roster::new(Arc::clone(params), 1, &advertised).map(drop);
+        let twice = Err(Fault::Duplicate("channel key").by_coordinator());
+        assert_eq!(refused, if i == 1 { Ok(()) } else { twice });
+    }
+}
+
 /// What the victim is shown, against what the others are: its Commit fits no other attempt, and their keys do not fit its own.
 fn assert_views_do_not_mix(what: &str, honest: &Round<'_>, shown: &mut Round<'_>, victim: u32) {
     assert_ne!(
