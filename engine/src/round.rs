@@ -559,3 +559,6 @@ fn first<T: PartialEq>(
 fn count<T>(map: &BTreeMap<u32, T>) -> u32 {
     u32::try_from(map.len()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! Waiting for Commits, until everybody answered or the join deadline; then the cohort is fixed.
 
+use std::collections::BTreeSet;
+
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::message::Commit;
 use veilsum_secagg::{Bitmap, Fault, coordinator};
@@ -11,6 +13,9 @@ pub(super) fn order(round: &Round, index: u32, commit: &Commit) -> Result<(), Re
     first(round.commits.get(&index), commit, "Commit")?;
     if round.phase != Phase::Committing {
         return Err(round.out_of_phase("a Commit"));
+    }
+    if round.declined.contains_key(&index) {
+        return Err(Rejection::Conflict("answer"));
     }
     if round.opening.excluded.contains(&index) {
         return Err(Rejection::NotAMember(
@@ -52,7 +57,7 @@ pub(super) fn order_decline(round: &Round, index: u32) -> Result<(), Rejection> 
 pub(super) fn due(round: &Round, at: Timestamp) -> Option<Event> {
     let n = round.attempt.roster().len();
     let (have, need) = (count(&round.commits), round.terms.params.cohort_floor(n));
-    let all = have + count(&round.declined) >= n || have >= round.terms.target;
+    let all = answered(round) >= n || have >= round.terms.target;
     if !all && at.0 < round.attempt.announcement().commit_by_ms {
         return None;
     }
@@ -62,6 +67,16 @@ pub(super) fn due(round: &Round, at: Timestamp) -> Option<Event> {
     Some(Event::CohortClosed {
         members: Bitmap::of(n, round.commits.keys().copied()),
     })
+}
+
+/// Members that need not be waited for: those that answered, and those whose Commit would be refused.
+fn answered(round: &Round) -> u32 {
+    let excluded = &round.opening.excluded;
+    let silent = |index: &&u32| !round.declined.contains_key(index);
+    let left_out: BTreeSet<&u32> = excluded.iter().filter(silent).collect();
+    count(&round.commits)
+        + count(&round.declined)
+        + u32::try_from(left_out.len()).unwrap_or(u32::MAX)
 }
 
 /// Replay checks the recorded set: a later version of the code cannot compute another one.

@@ -137,9 +137,14 @@ where
         self.machine.resume();
     }
 
+    /// The machine before its first entry.
+    pub fn fresh(&self) -> M {
+        (self.open)()
+    }
+
     /// A fresh machine after every entry of the journal; outputs thrown away.
     pub fn replayed(&self) -> M {
-        let mut machine = (self.open)();
+        let mut machine = self.fresh();
         for (at, event) in &self.journal {
             machine.handle(*at, event.clone()).unwrap();
             drain(&mut machine);
