@@ -109,10 +109,13 @@ pub enum Abort {
         /// Smallest survivor set.
         need: u32,
     },
-    /// Too few holders attested the survivors.
-    #[error("{have} holders attested the survivors, {need} are needed")]
+    /// Too few holders attested the survivors, or attested and can use the shares of every member.
+    #[error(
+        "{have} holders attested the survivors and can use everybody's shares, {need} are needed; look at the logs of the \
+         holders that did not"
+    )]
     AttestationsTooFew {
-        /// Holders.
+        /// Holders that attested and do not complain, for the member with the fewest.
         have: u32,
         /// Threshold.
         need: u32,

@@ -4,7 +4,7 @@ use veilsum_secagg::coordinator::{self, Recoverability};
 use veilsum_secagg::message::Attestation;
 use veilsum_secagg::{Certificate, Error};
 
-use super::{Event, Phase, Round, count, first};
+use super::{Event, Phase, Round, first};
 use crate::rejection::{Abort, Rejection};
 
 pub(super) fn order(round: &Round, index: u32, attestation: &Attestation) -> Result<(), Rejection> {
@@ -12,10 +12,13 @@ pub(super) fn order(round: &Round, index: u32, attestation: &Attestation) -> Res
     match round.phase {
         Phase::Attesting { .. } => Ok(()),
         // The certificate is complete; a late attestation changes nothing and is welcome.
-        Phase::Unmasking | Phase::Finishing => Err(Rejection::Repeated),
-        Phase::Committing | Phase::Submitting { .. } | Phase::Aborting(_) | Phase::Ended(_) => {
-            Err(round.out_of_phase("an attestation"))
-        }
+        _ if round.certificate.is_some() => Err(Rejection::Repeated),
+        Phase::Unmasking
+        | Phase::Finishing
+        | Phase::Committing
+        | Phase::Submitting { .. }
+        | Phase::Aborting(_)
+        | Phase::Ended(_) => Err(round.out_of_phase("an attestation")),
     }
 }
 
@@ -34,19 +37,17 @@ pub(super) fn check(round: &Round, index: u32, attestation: &Attestation) -> Res
 
 pub(super) fn due(round: &Round, late: bool) -> Option<Event> {
     let cohort = round.cohort.as_ref()?;
-    let (have, need) = (count(&round.attestations), round.attempt.threshold());
     match coordinator::recoverability(&round.attempt, cohort, round.attestations.values()) {
-        Recoverability::Given if have >= need => Some(Event::Certified {
+        Recoverability::Given => Some(Event::Certified {
             holders: round.attestations.keys().copied().collect(),
         }),
         Recoverability::Convicted { dealers } => {
             Some(Event::AbortDecided(Abort::BadDealing { dealers }))
         }
-        Recoverability::Given | Recoverability::Waiting { .. } => {
-            late.then_some(Event::AbortDecided(Abort::AttestationsTooFew {
-                have,
-                need,
-            }))
+        // a holder that complains is absent for the dealer it complains about (section 11.1)
+        Recoverability::Waiting { clean, need, .. } => {
+            let reason = Abort::AttestationsTooFew { have: clean, need };
+            late.then_some(Event::AbortDecided(reason))
         }
     }
 }
