@@ -1,7 +1,7 @@
 //! The share channel from dealer to holder: one chain key per pair and epoch, ratcheted once per attempt, one round key each way.
 //!
 //! A round key is kept instead of the chain key: the chain has moved on, so what is seized later opens no recorded ciphertext of
-//! an earlier attempt. Source: protocol, sections 4, 5 and 8.
+//! an earlier attempt. When a key is erased is the caller's to see to (section 4). Source: protocol, sections 4, 5 and 8.
 
 use std::collections::BTreeMap;
 

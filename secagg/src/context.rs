@@ -1,5 +1,7 @@
 //! Run → epoch → announcement: the chain of hashes every secret is derived under. Each link is a checked value.
 //!
+//! What can be checked without memory is checked here. That one roster is signed per epoch, one announcement accepted per attempt, and
+//! that models follow results, is the ledger's; which members a site trusts is its policy's.
 //! Source: protocol, sections 5 and 6.
 
 use std::collections::BTreeSet;

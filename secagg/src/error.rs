@@ -1,4 +1,8 @@
 //! What can go wrong, sorted by whose fault it is.
+//!
+//! A message that does not verify is blamed on whoever handed it over: a site blames the coordinator, the coordinator the sender. Only
+//! what somebody provably signed is held against its signer ([`Fault::Dealing`], a liar among the unmask lists). What convinces a third
+//! party is [`crate::evidence`]. Source: protocol, sections 11.3 and 28.
 
 use crate::bitmap::BitmapError;
 use crate::params::ParamsError;

@@ -1,6 +1,7 @@
 //! Who masks with whom. Silo: everybody with everybody.
 //!
-//! The graph is a value, so that a sparse public graph can stand here without a change elsewhere. Source: protocol, section 6.5.
+//! The graph is a value, so that a sparse public graph can stand here without a change elsewhere. Who holds shares is not here: in silo
+//! the announcement lists them ([`crate::context::Attempt`]). Source: protocol, section 6.5.
 
 use crate::bitmap::Bitmap;
 

@@ -1,7 +1,7 @@
 //! Merkle trees over canonical leaves, in the shape of RFC 9162 (split at the largest power of two below the length).
 //!
 //! The kind of tree is part of every hash, so a leaf of one kind cannot stand in another. The number of leaves is always bound
-//! elsewhere. Source: protocol, section 3.
+//! elsewhere; leaves are whatever their owner makes of them. Source: protocol, section 3.
 
 use crate::codec::{Digest, hash};
 use crate::labels;

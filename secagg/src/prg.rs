@@ -1,7 +1,7 @@
 //! Seed and position → keystream: AES-256-CTR, seekable by (part, chunk).
 //!
 //! `stream(seed, part, chunk)`: key = seed, IV = LE32(part) ‖ LE64(chunk) ‖ BE32(0). Part 0 is the model, part 1 the metadata
-//! lanes. Source: protocol, section 5; NIST SP 800-38A for counter mode.
+//! lanes. A stream says nothing of what it masks: signs and sums are [`crate::mask`]'s. Source: protocol, section 5; NIST SP 800-38A for counter mode.
 
 use aes::Aes256;
 use ctr::Ctr32BE;

@@ -1,7 +1,7 @@
 //! Shamir sharing over Z_ℓ, ℓ the order of the Ed25519 group: `f(0) = secret`, share of position x is `f(x)`, x = 1..L.
 //!
 //! Every coefficient is uniform, the leading one included: forbidding zero leaks over many sharings (RUSTSEC-2024-0398). All
-//! arithmetic is constant time. Source: protocol, section 17; Shamir, "How to share a secret", CACM 22 (1979).
+//! arithmetic is constant time. Nothing is checked here: who joins shares compares them, and the result, with their commitments. Source: protocol, section 17; Shamir, "How to share a secret", CACM 22 (1979).
 
 use curve25519_dalek::scalar::Scalar;
 use subtle::ConstantTimeEq;

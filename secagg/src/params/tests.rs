@@ -161,3 +161,42 @@ fn the_degree_rule_is_kept_in_integers() {
         );
     }
 }
+
+#[test]
+fn the_smallest_sets_are_the_larger_of_their_rules() {
+    let honest = |min_honest| {
+        let mut config = kit::config(128);
+        config.min_honest = min_honest;
+        Params::new(config).unwrap()
+    };
+    for (n, h_min, survivors) in [
+        (3, 2, 3),
+        (4, 2, 3),
+        (4, 3, 4),
+        (5, 3, 4),
+        (7, 3, 5),
+        (7, 4, 6),
+        (10, 3, 7),
+    ] {
+        assert_eq!(
+            honest(h_min).min_survivors(n),
+            survivors,
+            "n = {n}, h_min = {h_min}"
+        );
+    }
+    let params = honest(2);
+    for (n, cohort, quorum) in [
+        (3, 3, 3),
+        (4, 3, 3),
+        (5, 4, 4),
+        (7, 5, 5),
+        (10, 7, 7),
+        (100, 70, 67),
+    ] {
+        assert_eq!(
+            (params.cohort_floor(n), params.roster_quorum(n)),
+            (cohort, quorum),
+            "n = {n}"
+        );
+    }
+}
