@@ -7,6 +7,7 @@ mod unmasking;
 
 use std::collections::BTreeMap;
 
+pub(crate) use unmasking::leads_to_commitments;
 pub use unmasking::{Unmasked, matching, unmask};
 
 use crate::bitmap::Bitmap;

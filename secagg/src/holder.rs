@@ -80,7 +80,9 @@ impl OpenedShares {
                 };
                 open_item(&envelope, inbound, item)?
             };
-            match plain.and_then(|plain| committed_pair(attempt, position, item, &plain)) {
+            match plain
+                .and_then(|plain| committed_pair(attempt, position, item.index, &item.pair, &plain))
+            {
                 Some(pair) => drop(opened.pairs.insert(item.index, pair)),
                 None => opened.bad.insert(item.index),
             }
@@ -133,10 +135,11 @@ fn open_item(
 }
 
 /// The two scalars, if both are canonical and both are the committed ones.
-fn committed_pair(
+pub(crate) fn committed_pair(
     attempt: &Attempt,
     x: u32,
-    item: &ShareItem,
+    dealer: u32,
+    pair: &[u8; PAIR_BYTES],
     plain: &[u8],
 ) -> Option<[SecretScalar; 2]> {
     let halves: &[u8; PAIR_BYTES] = plain.try_into().ok()?;
@@ -145,8 +148,8 @@ fn committed_pair(
         SecretScalar::parse(b).ok()?,
         SecretScalar::parse(k.try_into().ok()?).ok()?,
     );
-    let id = attempt.roster().member(item.index)?.id;
-    (commitment::of_pair(&attempt.hash(), &id, x, &b, &k) == item.pair).then_some([b, k])
+    let id = attempt.roster().member(dealer)?.id;
+    (commitment::of_pair(&attempt.hash(), &id, x, &b, &k) == *pair).then_some([b, k])
 }
 
 /// A survivor set this holder may sign; storing it is what makes the decision durable (H1).

@@ -127,6 +127,7 @@ mod commitment;
 pub mod context;
 pub mod coordinator;
 mod error;
+pub mod evidence;
 pub mod graph;
 pub mod holder;
 pub mod keys;

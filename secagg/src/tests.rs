@@ -6,6 +6,7 @@ mod certificates;
 mod channels;
 mod contexts;
 mod dealer;
+mod evidence;
 mod fixture;
 mod holders;
 pub mod kit;

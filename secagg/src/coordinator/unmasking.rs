@@ -154,6 +154,21 @@ fn join(
     }
 }
 
+/// Whether t shares that match their leaves give what their dealer committed to, and open its rescue blob if they should.
+pub(crate) fn leads_to_commitments(
+    attempt: &Attempt,
+    dealer: u32,
+    commit: &Commit,
+    which: Secret,
+    shares: &[(u32, SecretScalar)],
+) -> bool {
+    let joined = join(attempt, dealer, commit, which, shares, &mut None);
+    joined.is_ok_and(|secret| match which {
+        Secret::SelfMask => true,
+        Secret::Rescue => rescue(attempt, dealer, commit, &secret).is_ok(),
+    })
+}
+
 /// The pair masks that the survivors added for a lost partner, with the sign that takes them off.
 fn dropout_masks(
     attempt: &Attempt,
