@@ -39,3 +39,6 @@ pub trait Machine {
     /// Hands out again every output that no event has answered yet.
     fn resume(&mut self);
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

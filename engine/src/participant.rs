@@ -208,6 +208,8 @@ pub struct Participant {
     epoch: EpochPhase,
     ledger: Ledger,
     contribution: Option<Contribution>,
+    /// An update file that has served, until the next one is pinned.
+    served: Option<BlobRef>,
     current: Option<Current>,
     opened: Option<OpenedShares>,
     proposal: Option<SurvivorProposal>,
@@ -232,6 +234,7 @@ impl Participant {
             epoch: EpochPhase::None,
             ledger: Ledger::default(),
             contribution: None,
+            served: None,
             current: None,
             opened: None,
             proposal: None,
@@ -317,10 +320,12 @@ impl Participant {
             }
             Event::Enrolled { advertisements } => self.enrol_secrets(advertisements),
             Event::Opened { announcement, .. } => self.open_secrets(announcement),
-            Event::Trained(contribution) => Ok(vec![SecretOp::put(
-                Name::Rounding(contribution.model_hash),
-                fresh.expose(),
-            )]),
+            Event::Trained(contribution) => {
+                let mut ops = self.end_rounding();
+                let name = Name::Rounding(contribution.model_hash);
+                ops.push(SecretOp::put(name, fresh.expose()));
+                Ok(ops)
+            }
             Event::Attempt { step, .. } => self.step_secrets(step, fresh),
             Event::AbortProposed { announcement, .. } => {
                 Ok(erase_attempt((self.epoch(), announcement.seq)))
@@ -375,11 +380,17 @@ impl Participant {
     }
 
     fn finish_secrets(&self) -> Vec<SecretOp> {
-        let rounding = self
-            .contribution
-            .iter()
-            .map(|contribution| SecretOp::erase(Name::Rounding(contribution.model_hash)));
-        self.vault.end_attempts().chain(rounding).collect()
+        self.vault
+            .end_attempts()
+            .chain(self.end_rounding())
+            .collect()
+    }
+
+    /// The rounding of the pinned contribution, which a result or another contribution puts an end to.
+    fn end_rounding(&self) -> Vec<SecretOp> {
+        let pinned = self.contribution.as_ref();
+        let name = pinned.map(|contribution| Name::Rounding(contribution.model_hash));
+        name.map(SecretOp::erase).into_iter().collect()
     }
 
     /// Index of this site in its roster.
@@ -555,11 +566,8 @@ impl Participant {
         for line in self.ledger.attempts.values_mut() {
             line.announcement = None;
         }
-        self.outputs.extend(
-            self.contribution
-                .take()
-                .map(|contribution| Output::Forget(contribution.update)),
-        );
+        self.served = self.contribution.take().map(|served| served.update);
+        self.outputs.extend(self.served.map(Output::Forget));
         if let Some(current) = &mut self.current {
             current.session = SessionPhase::Over;
         }
@@ -592,9 +600,11 @@ impl Participant {
     }
 
     fn accept_trained(&mut self, contribution: Contribution) {
+        let update = contribution.update;
         let older = self.contribution.replace(contribution);
-        self.outputs
-            .extend(older.map(|older| Output::Forget(older.update)));
+        let served = older.map(|older| older.update);
+        self.served = served.filter(|older| *older != update);
+        self.outputs.extend(self.served.map(Output::Forget));
         self.ask_session();
     }
 
@@ -737,5 +747,6 @@ impl Machine for Participant {
         self.ask_session();
         self.ask_holder();
         self.outputs.extend(self.abort.map(Output::Abort));
+        self.outputs.extend(self.served.map(Output::Forget));
     }
 }

@@ -29,8 +29,7 @@ use crate::terms::Terms;
 pub struct Step {
     pub next: NextRound,
     pub outcome: Outcome,
-    pub journal: Vec<(Timestamp, round::Event)>,
-    pub asked: Vec<String>,
+    pub stream: Stream<Round>,
 }
 
 pub struct Hub {
@@ -39,6 +38,7 @@ pub struct Hub {
     pub run: Stream<Run>,
     pub epoch: Option<Stream<Epoch>>,
     pub round: Option<(NextRound, Stream<Round>)>,
+    pub past_epochs: Vec<Stream<Epoch>>,
     /// Attempts before the current one.
     pub past: Vec<Step>,
     pub blobs: BTreeMap<Digest, Vec<u8>>,
@@ -68,6 +68,7 @@ impl Hub {
             run: Stream::new(open, appends),
             epoch: None,
             round: None,
+            past_epochs: Vec::new(),
             past: Vec::new(),
             blobs: BTreeMap::from([(first.digest, model)]),
             sums: Vec::new(),
@@ -128,6 +129,9 @@ impl Hub {
     /// Decides what is due and does what follows, until nothing does.
     pub fn tick(&mut self, at: Timestamp) {
         for _ in 0..1000 {
+            if self.appends.hub_crashed() {
+                self.reboot();
+            }
             let before = self.appends.count();
             self.run.decide(at);
             let asked = self.run.outputs();
@@ -138,11 +142,18 @@ impl Hub {
             if let Some(next) = self.waiting.take() {
                 self.open_round(at, next);
             }
-            if !busy && self.appends.count() == before {
+            if !busy && self.appends.count() == before && !self.appends.hub_has_crashed() {
                 return;
             }
         }
         panic!("the coordinator never comes to rest");
+    }
+
+    /// One process: all its machines start again.
+    fn reboot(&mut self) {
+        self.run.reboot();
+        self.epoch.iter_mut().for_each(Stream::reboot);
+        self.round.iter_mut().for_each(|(_, round)| round.reboot());
     }
 
     fn tick_epoch(&mut self, at: Timestamp) {
@@ -192,6 +203,7 @@ impl Hub {
                 if known < epoch {
                     let terms = terms(&self.spec);
                     let open = move || Epoch::open(terms.clone(), epoch, at);
+                    self.past_epochs.extend(self.epoch.take());
                     self.epoch = Some(Stream::new(open, &self.appends));
                 }
             }
@@ -251,8 +263,7 @@ impl Hub {
             self.past.push(Step {
                 next,
                 outcome: round.machine.outcome().expect("it is over").clone(),
-                journal: round.journal,
-                asked: round.asked,
+                stream: round,
             });
         }
         self.round = Some((next, Stream::new(open, &self.appends)));

@@ -123,6 +123,8 @@ pub struct Site {
     pub draws: u64,
     /// Whether every draw is a new one; else equal events get equal draws, so that traces can be compared.
     pub fresh_draws: bool,
+    /// Whether its process crashed since somebody looked.
+    pub crashed: bool,
     spec: Arc<RunSpec>,
     /// What it added to the sum of each model, in clear.
     pub contributed: BTreeMap<Digest, Contributed>,
@@ -160,6 +162,7 @@ impl Site {
             refused: Vec::new(),
             draws: 0,
             fresh_draws: false,
+            crashed: false,
             spec: Arc::clone(spec),
             contributed: BTreeMap::new(),
             appends: appends.clone(),
@@ -172,6 +175,7 @@ impl Site {
         let fresh = self.draw(&event);
         let ops = self.machine.secrets(&event, &fresh)?;
         let fate = self.appends.append(&event);
+        self.crashed |= fate != Fate::Done;
         if fate == Fate::Never {
             self.reboot();
             return Ok(()); // nobody waits for an answer: what was asked is asked again
@@ -315,8 +319,15 @@ impl Site {
         panic!("there is always one more decision due");
     }
 
-    /// Polls from the beginning and takes in what it is told.
+    /// Polls from the beginning and takes in what it is told; after a crash once more.
     pub fn hear(&mut self, at: Timestamp, hub: &Hub) {
+        self.hear_once(at, hub);
+        while std::mem::take(&mut self.crashed) {
+            self.hear_once(at, hub);
+        }
+    }
+
+    fn hear_once(&mut self, at: Timestamp, hub: &Hub) {
         self.decide(at);
         for (position, notice) in hub.news() {
             let heard = self.told(at, hub, position, notice);
@@ -420,8 +431,18 @@ impl Site {
         self.submit(at, Event::Attempt { ann_hash, step })
     }
 
-    /// Does everything of this kind that is asked.
+    /// Does everything of this kind that is asked. After a crash the process first comes back to where it was.
     pub fn act(&mut self, at: Timestamp, kind: Kind, hub: &mut Hub, witness: &mut Witness) {
+        self.act_once(at, kind, hub, witness);
+        while std::mem::take(&mut self.crashed) {
+            self.hear(at, hub);
+            for earlier in Kind::ALL.into_iter().filter(|earlier| *earlier <= kind) {
+                self.act_once(at, earlier, hub, witness);
+            }
+        }
+    }
+
+    fn act_once(&mut self, at: Timestamp, kind: Kind, hub: &mut Hub, witness: &mut Witness) {
         for _ in 0..self.asked(kind) {
             // a crash on the way forgets the rest
             let Some(output) = self.take(kind) else {

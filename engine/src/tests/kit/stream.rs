@@ -10,13 +10,19 @@ use super::drain;
 use crate::machine::Machine;
 use crate::rejection::Rejection;
 
-/// Where a process crashes, counted in appends of the whole federation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which processes crash, and when; appends are counted over the whole federation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Crash {
+    #[default]
+    Never,
     /// Nothing of this append is durable.
     Before(usize),
     /// The append is durable and has had no effect yet.
     After(usize),
+    /// As `Before`, at every append there is.
+    BeforeEach,
+    /// As `After`, at every append there is.
+    AfterEach,
 }
 
 /// What becomes of one append.
@@ -27,21 +33,25 @@ pub enum Fate {
     DurableOnly,
 }
 
-/// Counts the appends of all processes, and crashes one of them once.
+/// Counts the appends of all processes and decides which of them crash.
 #[derive(Clone, Default)]
 pub struct Appends(Rc<RefCell<State>>);
 
 #[derive(Default)]
 struct State {
+    crash: Crash,
     kinds: Vec<String>,
-    crash: Option<Crash>,
+    stumbled: Option<usize>,
+    hub_crashed: bool,
 }
 
 impl Appends {
     pub fn crashing(crash: Crash) -> Self {
-        let crash = Some(crash);
-        let kinds = Vec::new();
-        Self(Rc::new(RefCell::new(State { kinds, crash })))
+        let state = State {
+            crash,
+            ..State::default()
+        };
+        Self(Rc::new(RefCell::new(state)))
     }
 
     pub fn count(&self) -> usize {
@@ -56,18 +66,30 @@ impl Appends {
     pub fn append(&self, kind: &impl Debug) -> Fate {
         let mut state = self.0.borrow_mut();
         let number = state.kinds.len();
+        let first_try = state.stumbled != Some(number);
         let fate = match state.crash {
-            Some(Crash::Before(at)) if at == number => Fate::Never,
-            Some(Crash::After(at)) if at == number => Fate::DurableOnly,
+            Crash::Before(at) if at == number && first_try => Fate::Never,
+            Crash::BeforeEach if first_try => Fate::Never,
+            Crash::After(at) if at == number => Fate::DurableOnly,
+            Crash::AfterEach => Fate::DurableOnly,
             _ => Fate::Done,
         };
-        if fate != Fate::Done {
-            state.crash = None;
-        }
-        if fate != Fate::Never {
+        if fate == Fate::Never {
+            state.stumbled = Some(number);
+        } else {
             state.kinds.push(format!("{kind:?}"));
         }
         fate
+    }
+
+    /// Whether it has crashed and nobody has asked yet.
+    pub fn hub_has_crashed(&self) -> bool {
+        self.0.borrow().hub_crashed
+    }
+
+    /// Whether the coordinator's process crashed since this was asked last.
+    pub fn hub_crashed(&self) -> bool {
+        std::mem::take(&mut self.0.borrow_mut().hub_crashed)
     }
 }
 
@@ -126,6 +148,7 @@ where
             self.journal.push((at, event.clone()));
         }
         if fate != Fate::Done {
+            self.appends.0.borrow_mut().hub_crashed = true;
             self.reboot();
         }
         fate

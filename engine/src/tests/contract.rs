@@ -1,0 +1,165 @@
+//! The contract of every machine, with the others around it: crash before and after each append of anybody, replay, go on; the same
+//! journals, the same outputs asked, the same result.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use super::kit::{Appends, Crash, Federation, Kind, Setup, Sum};
+use crate::run::State;
+
+/// Everything that is durable at the end, and everything that was ever asked.
+#[derive(Debug, PartialEq)]
+struct Trace {
+    journals: Vec<Vec<String>>,
+    asked: Vec<BTreeSet<String>>,
+    sums: Vec<Sum>,
+    state: State,
+}
+
+fn lines<T: Debug>(journal: &[T]) -> Vec<String> {
+    journal.iter().map(|entry| format!("{entry:?}")).collect()
+}
+
+fn set(asked: &[String]) -> BTreeSet<String> {
+    asked.iter().cloned().collect()
+}
+
+impl Trace {
+    fn of(fed: &Federation) -> Self {
+        let hub = &fed.hub;
+        let rounds = || {
+            hub.past
+                .iter()
+                .map(|step| &step.stream)
+                .chain(hub.round.iter().map(|(_, round)| round))
+        };
+        let mut journals = vec![lines(&hub.run.journal)];
+        journals.extend(hub.epoch.iter().map(|epoch| lines(&epoch.journal)));
+        journals.extend(rounds().map(|round| lines(&round.journal)));
+        journals.extend(fed.sites.iter().map(|site| lines(&site.journal)));
+        for journal in &mut journals {
+            // a result may overtake the answer to the list, and then says more
+            journal.retain(|entry| !entry.ends_with("step: Delivered })"));
+        }
+        let mut asked = vec![set(&hub.run.asked)];
+        asked.extend(rounds().map(|round| set(&round.asked)));
+        asked.extend(fed.sites.iter().map(|site| set(&site.asked)));
+        Self {
+            journals,
+            asked,
+            sums: hub.sums.iter().map(|summed| summed.sum.clone()).collect(),
+            state: hub.run().state(),
+        }
+    }
+
+    /// Where two traces part, in few words.
+    fn compare(&self, other: &Self, what: &str) {
+        for (ours, theirs) in self.journals.iter().zip(&other.journals) {
+            let parted = ours
+                .iter()
+                .zip(theirs)
+                .position(|(ours, theirs)| ours != theirs);
+            let at = parted.unwrap_or(ours.len().min(theirs.len()));
+            assert_eq!(ours.get(at), theirs.get(at), "{what}: another entry {at}");
+        }
+        for (ours, theirs) in self.asked.iter().zip(&other.asked) {
+            let more: Vec<_> = theirs.symmetric_difference(ours).collect();
+            assert!(more.is_empty(), "{what}: asked otherwise: {more:#?}");
+        }
+        self.compare_results(other, what);
+    }
+
+    /// A sum may be computed twice, but never another one.
+    fn compare_results(&self, other: &Self, what: &str) {
+        let same = |sums: &[Sum]| {
+            sums.iter()
+                .map(|sum| format!("{sum:?}"))
+                .collect::<BTreeSet<_>>()
+        };
+        assert_eq!(same(&self.sums), same(&other.sums), "{what}: another sum");
+        assert_eq!(self.state, other.state, "{what}: another end");
+    }
+}
+
+fn played(setup: Setup, play: fn(&mut Federation), crash: Crash) -> Federation {
+    let mut fed = Federation::journalled(setup, Appends::crashing(crash));
+    play(&mut fed);
+    fed
+}
+
+/// Plays the same scenario without a crash, and with one at every append.
+fn survives(setup: Setup, play: fn(&mut Federation), crash: fn(usize) -> Crash) {
+    let calm = played(setup, play, Crash::Never);
+    let expected = Trace::of(&calm);
+    for number in 0..calm.appends.count() {
+        let what = format!("{:?}, {}", crash(number), calm.appends.kind(number));
+        expected.compare(&Trace::of(&played(setup, play, crash(number))), &what);
+    }
+}
+
+fn one_round(fed: &mut Federation) {
+    fed.finish();
+    assert_eq!(fed.summed(), [0, 1, 2]);
+}
+
+#[test]
+fn a_crash_before_any_append_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(3), one_round, Crash::Before);
+}
+
+#[test]
+fn a_crash_after_any_append_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(3), one_round, Crash::After);
+}
+
+/// The first attempt is aborted for want of uploads; the second gives the result.
+fn abort_and_retry(fed: &mut Federation) {
+    let cut = |fed: &mut Federation, sites: std::ops::Range<u32>, kind| {
+        sites.for_each(|index| drop(fed.site(index).silent.insert(kind)));
+    };
+    cut(fed, 0..2, Kind::Upload);
+    cut(fed, 0..4, Kind::Abort);
+    fed.settle();
+    fed.wait();
+    (0..4).for_each(|index| fed.site(index).silent.clear());
+    fed.finish();
+    assert_eq!((fed.hub.past.len(), fed.summed()), (1, vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_crash_before_any_append_of_an_abort_and_a_retry_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(4), abort_and_retry, Crash::Before);
+}
+
+#[test]
+fn a_crash_after_any_append_of_an_abort_and_a_retry_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(4), abort_and_retry, Crash::After);
+}
+
+/// Rounds, epochs and a dropout.
+fn long_run(fed: &mut Federation) {
+    fed.site(3).silent.insert(Kind::Upload);
+    fed.settle();
+    fed.wait();
+    fed.site(3).silent.clear();
+    fed.finish();
+    assert_eq!(fed.hub.sums.last().unwrap().survivors.len(), 4);
+}
+
+#[test]
+fn processes_that_crash_at_every_single_append_still_come_to_the_same_result() {
+    let setup = Setup {
+        epoch_rounds: Some(2),
+        ..Setup::of(4).rounds(3)
+    };
+    let scenarios: [(Setup, fn(&mut Federation)); 2] =
+        [(setup, long_run), (Setup::of(4), abort_and_retry)];
+    for (setup, play) in scenarios {
+        let expected = Trace::of(&played(setup, play, Crash::Never));
+        for crash in [Crash::BeforeEach, Crash::AfterEach] {
+            // what several sites say at once comes in another order
+            let trace = Trace::of(&played(setup, play, crash));
+            expected.compare_results(&trace, &format!("{crash:?}"));
+        }
+    }
+}
