@@ -163,3 +163,46 @@ fn processes_that_crash_at_every_single_append_still_come_to_the_same_result() {
         }
     }
 }
+
+#[test]
+fn a_crash_before_an_append_that_draws_anew_afterwards_still_gives_the_plain_sum() {
+    let calm = played(Setup::of(3), one_round, Crash::Never);
+    for number in 0..calm.appends.count() {
+        let appends = Appends::crashing(Crash::Before(number));
+        let mut fed = Federation::journalled(Setup::of(3), appends);
+        fed.sites
+            .iter_mut()
+            .for_each(|site| site.fresh_draws = true);
+        one_round(&mut fed); // and the kit compares the sum
+    }
+}
+
+/// The seed of site 0's attempt is gone when it comes back: it is a dropout, and its duty to others goes on.
+#[test]
+fn a_crash_that_loses_the_attempts_seed_makes_a_dropout_and_no_worse_holder() {
+    let (seed, own) = ("attempt/1/1/seed", "attempt/1/1/own");
+    let mut calm = Federation::of(5);
+    calm.finish();
+    let mut lost = 0;
+    for entries in 1..calm.sites[0].journal.len() {
+        let mut fed = Federation::of(5);
+        fed.site(0).loses = Some((entries, seed));
+        fed.finish();
+        let ann = fed.round().attempt().hash();
+        let gone = fed.summed() == [1, 2, 3, 4];
+        assert!(gone || fed.summed() == [0, 1, 2, 3, 4]);
+        assert!(
+            fed.witness.has_list(fed.sites[0].name.as_str(), ann),
+            "after entry {entries}"
+        );
+        assert!(
+            !fed.site(0).stored.contains_key(own),
+            "until its list was delivered"
+        );
+        lost += usize::from(gone);
+    }
+    assert_eq!(
+        lost, 4,
+        "after Committed, Answered, CohortSeen and Submitting"
+    );
+}

@@ -123,6 +123,8 @@ pub struct Site {
     pub draws: u64,
     /// Whether every draw is a new one; else equal events get equal draws, so that traces can be compared.
     pub fresh_draws: bool,
+    /// A secret that is lost in a crash after this many entries, if it is there then.
+    pub loses: Option<(usize, &'static str)>,
     /// Whether its process crashed since somebody looked.
     pub crashed: bool,
     spec: Arc<RunSpec>,
@@ -162,6 +164,7 @@ impl Site {
             refused: Vec::new(),
             draws: 0,
             fresh_draws: false,
+            loses: None,
             crashed: false,
             spec: Arc::clone(spec),
             contributed: BTreeMap::new(),
@@ -192,6 +195,13 @@ impl Site {
             .handle(at, event)
             .expect("one writer: what was admitted is handled");
         self.collect();
+        if let Some((entries, name)) = self.loses
+            && entries == self.journal.len()
+            && self.stored.contains_key(name)
+        {
+            self.lose(name);
+            self.crashed = true;
+        }
         Ok(())
     }
 
@@ -538,8 +548,8 @@ impl Site {
         if self.machine.session() == Some(SessionPhase::Training) {
             self.step(at, Step::Committed)?;
         }
-        if self.machine.session() != Some(SessionPhase::Committed { answered: false }) {
-            return Ok(()); // the process crashed
+        if self.crashed {
+            return Ok(());
         }
         let commit = self.machine.commit()?;
         witness.commit(self.name.as_str(), &commit);
@@ -569,8 +579,8 @@ impl Site {
         if matches!(self.machine.session(), Some(SessionPhase::Committed { .. })) {
             self.step(at, Step::Submitting)?;
         }
-        if self.machine.session() != Some(SessionPhase::Submitting) {
-            return Ok(()); // the process crashed
+        if self.crashed {
+            return Ok(());
         }
         let bytes = masking.chunk(0, &own.elements);
         let (trailer, _) = masking.trailer(&self.identity, &[Digest::of_bulk(&bytes)], &own.lanes);

@@ -97,6 +97,10 @@ impl Witness {
             .count()
     }
 
+    pub fn has_list(&self, site: &str, ann: Digest) -> bool {
+        self.lists.contains_key(&(ann, site.to_owned()))
+    }
+
     pub fn lists(&self, ann: Digest) -> usize {
         self.lists.keys().filter(|(known, _)| *known == ann).count()
     }
