@@ -15,7 +15,7 @@ use veilsum_secagg::{Bitmap, Digest};
 pub enum PeerTrust {
     /// Nothing is pinned.
     None,
-    /// These ids, and no others, may be members.
+    /// Exactly these ids are the members (protocol, section 15: in silo the exact approved list).
     Ids(BTreeSet<MemberId>),
     /// A person approved the roster with this hash of its sorted ids.
     Roster(Digest),
@@ -115,6 +115,14 @@ pub enum Refusal {
         /// Its id.
         id: MemberId,
     },
+    /// A pinned member that was left out: a coordinator that leaves honest sites out until the others dominate must not succeed.
+    #[error(
+        "member {id} of peers.ids in site.toml is not in the roster; start that site, or take it off the list at every site. Nothing was signed"
+    )]
+    Missing {
+        /// Its id.
+        id: MemberId,
+    },
     /// Another roster than the approved one.
     #[error(
         "the roster's members hash to {have}, peers.roster of site.toml approves {want}; nothing was signed"
@@ -137,7 +145,7 @@ impl Refusal {
             Self::Bits { .. } => "SITE_POLICY_BITS_MIN",
             Self::Update { .. } => "SITE_POLICY_MAX_UPDATE",
             Self::Metric { .. } => "SITE_POLICY_METRICS",
-            Self::Peer { .. } => "SITE_POLICY_PEERS",
+            Self::Peer { .. } | Self::Missing { .. } => "SITE_POLICY_PEERS",
             Self::Roster { .. } => "SITE_POLICY_ROSTER",
         }
     }
@@ -208,7 +216,10 @@ impl Policy {
             PeerTrust::None => Err(Refusal::NoPeers),
             PeerTrust::Ids(pinned) => match ids().find(|id| !pinned.contains(id)) {
                 Some(id) => Err(Refusal::Peer { id }),
-                None => Ok(()),
+                None => match pinned.iter().find(|id| roster.index_of(id).is_none()) {
+                    Some(id) => Err(Refusal::Missing { id: *id }),
+                    None => Ok(()),
+                },
             },
             PeerTrust::Roster(want) => {
                 let have = members_hash(ids());

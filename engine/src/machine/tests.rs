@@ -119,7 +119,8 @@ fn run_epoch_and_round_keep_the_contract_over_rounds_and_epochs() {
 #[test]
 fn run_epoch_and_round_keep_the_contract_over_dropouts_and_refusals() {
     let mut fed = Federation::of(7);
-    fed.site(6).online = false; // so the roster closes without it
+    fed.enrol();
+    fed.site(6).online = false; // so the cohort closes without it
     fed.site(5).silent.insert(Kind::Upload);
     fed.finish();
     assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
