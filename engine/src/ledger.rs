@@ -91,11 +91,15 @@ impl Ledger {
             seq: announcement.seq,
         };
         if let Some(line) = self.attempts.get(&place) {
-            let same = line.ann_hash == announcement.hash() && line.duty != Duty::Aborted;
-            return Err(if same {
-                Rejection::Repeated
-            } else {
+            return Err(if line.ann_hash != announcement.hash() {
                 Rejection::Conflict("announcement")
+            } else if line.duty == Duty::Aborted {
+                Rejection::OutOfPhase {
+                    what: "an announcement",
+                    phase: "aborted",
+                }
+            } else {
+                Rejection::Repeated
             });
         }
         let newest = self.attempts.keys().next_back();

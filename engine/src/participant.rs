@@ -481,8 +481,8 @@ impl Participant {
         if !announcement.verifies(&self.coordinator, signature) {
             return Err(Fault::Signature("announcement").by_coordinator().into());
         }
+        Attempt::new(Arc::clone(roster), (**announcement).clone())?; // first, since attempt numbers count within an epoch
         self.ledger.accepts(at, roster, announcement, proofs)?;
-        Attempt::new(Arc::clone(roster), (**announcement).clone())?;
         if round_config_hash(round_config) != announcement.roundcfg_hash {
             return Err(Fault::Context("round configuration")
                 .by_coordinator()

@@ -2,6 +2,8 @@
 
 mod contract;
 mod figure;
+mod hostile;
 pub mod kit;
+mod retries;
 mod rounds;
 mod secrets;

@@ -109,7 +109,7 @@ fn a_late_advertisement_waits_for_the_next_epoch() {
 
 /// T-12.
 #[test]
-fn a_channel_key_put_in_place_of_a_sites_own_fails_its_signature() {
+fn t12_a_channel_key_put_in_place_of_a_sites_own_fails_its_signature() {
     let (fed, epoch) = epoch(5);
     let mut event = join(&fed, 0);
     let Event::Advertised {

@@ -157,7 +157,7 @@ fn a_late_answer_of_a_holder_is_welcome_and_changes_nothing() {
 
 /// T-33, and the same for every other message.
 #[test]
-fn another_message_under_the_same_name_is_a_conflict_and_the_first_one_stays() {
+fn t33_another_message_under_the_same_name_is_a_conflict_and_the_first_one_stays() {
     let recorded = Recorded::of(5);
     let (round, at, _) = recorded.before(is_cohort);
     let Event::Committed { index, mut commit } = recorded.commit(0) else {
@@ -198,7 +198,7 @@ fn another_message_under_the_same_name_is_a_conflict_and_the_first_one_stays() {
 
 /// T-14, T-39.
 #[test]
-fn a_commit_of_another_attempt_or_another_site_is_refused() {
+fn t14_a_commit_of_another_attempt_or_another_site_is_refused() {
     let recorded = Recorded::of(5);
     let (round, at, event) = recorded.before(|event| matches!(event, Event::Committed { .. }));
     let Event::Committed { index, commit } = event else {
@@ -225,7 +225,7 @@ fn a_commit_of_another_attempt_or_another_site_is_refused() {
 
 /// T-13.
 #[test]
-fn a_mask_key_that_is_not_new_in_the_cohort_is_refused() {
+fn t13_a_mask_key_that_is_not_new_in_the_cohort_is_refused() {
     let recorded = Recorded::of(5);
     let (mut round, at, event) = recorded.before(is_cohort);
     assert!(is_cohort(&event));

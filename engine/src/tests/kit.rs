@@ -17,16 +17,19 @@ use veilsum_common::ids::RunId;
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_common::time::{Span, Timestamp};
-use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
+use veilsum_secagg::message::Announcement;
+use veilsum_secagg::params::round_config_hash;
+use veilsum_secagg::{Certificate, Digest};
 
 pub use hub::{Hub, Step, terms};
 pub use job::{Sum, Summed};
-pub use site::{Kind, Site, Trainer, advertisement, advertisement_from, binding};
+pub use site::{Kind, Site, Trainer, advertisement, advertisement_from, binding, survivors};
 pub use stream::{Appends, Crash, Stream};
 pub use witness::Witness;
 
 use crate::machine::Machine;
+use crate::participant::Event;
 use crate::policy::{Approval, PeerTrust, Policy};
 use crate::round::Round;
 
@@ -188,6 +191,24 @@ impl Federation {
         panic!("the run never ends");
     }
 
+    /// Everything up to the announcement of round `number`, which every site has accepted.
+    pub fn settle_until_round(&mut self, number: u64) {
+        for _ in 0..100 {
+            self.hear();
+            if self
+                .hub
+                .run()
+                .current()
+                .is_some_and(|next| next.round == number)
+            {
+                self.hear();
+                return;
+            }
+            Kind::ALL.into_iter().for_each(|kind| self.act(kind));
+        }
+        panic!("round {number} never opens");
+    }
+
     /// The epoch is set up and the first round is open.
     pub fn enrol(&mut self) {
         self.hear();
@@ -278,6 +299,23 @@ impl Setup {
         let study = Study::parse(&text).unwrap();
         let public = *coordinator.public().as_bytes();
         RunSpec::from_study(&study, RunId::from_bytes([7; 16]), public, &initial_model()).unwrap()
+    }
+}
+
+/// The announcement of the open attempt.
+pub fn announcement_of(fed: &Federation) -> Announcement {
+    fed.round().attempt().announcement().clone()
+}
+
+/// An announcement as the coordinator tells it.
+pub fn opened(fed: &Federation, mut announcement: Announcement, proofs: Vec<Certificate>) -> Event {
+    let round_config = fed.hub.spec.round_config_bytes(announcement.round);
+    announcement.roundcfg_hash = round_config_hash(&round_config);
+    Event::Opened {
+        signature: announcement.sign(&fed.hub.identity),
+        announcement: Box::new(announcement),
+        round_config,
+        proofs,
     }
 }
 

@@ -237,7 +237,7 @@ fn an_abort_that_is_never_certified_ends_the_run() {
 
 /// T-36.
 #[test]
-fn as_many_silent_holders_as_the_threshold_allows_change_nothing() {
+fn t36_as_many_silent_holders_as_the_threshold_allows_change_nothing() {
     for kind in [Kind::Attest, Kind::Unmask] {
         let mut fed = Federation::of(7);
         fed.site(0).silent.insert(kind);
@@ -252,7 +252,7 @@ fn as_many_silent_holders_as_the_threshold_allows_change_nothing() {
 
 /// T-36.
 #[test]
-fn one_more_silent_holder_means_no_certificate_and_a_retry_once_enough_answer() {
+fn t36_one_more_silent_holder_means_no_certificate_and_a_retry_once_enough_answer() {
     let mut fed = Federation::of(7);
     for index in 0..3 {
         fed.site(index).silent.extend([Kind::Attest, Kind::Abort]);
@@ -275,7 +275,7 @@ fn one_more_silent_holder_means_no_certificate_and_a_retry_once_enough_answer() 
 
 /// T-36.
 #[test]
-fn too_few_lists_by_expiry_lose_the_release_and_the_run() {
+fn t36_too_few_lists_by_expiry_lose_the_release_and_the_run() {
     let mut fed = Federation::of(7);
     for index in 0..3 {
         fed.site(index).silent.insert(Kind::Unmask);
@@ -330,7 +330,7 @@ fn more_complaints_than_corrupt_holders_abort_and_leave_the_dealer_out() {
 
 /// T-29a.
 #[test]
-fn as_many_complaints_as_corrupt_holders_exclude_nobody() {
+fn t29a_as_many_complaints_as_corrupt_holders_exclude_nobody() {
     let mut fed = Federation::of(5);
     fed.enrol();
     fed.site(1).damage("attempt/1/1/inbound"); // it can open nobody's shares
@@ -340,7 +340,7 @@ fn as_many_complaints_as_corrupt_holders_exclude_nobody() {
 
 /// T-59.
 #[test]
-fn a_holder_killed_after_commit_still_has_its_own_pair_when_nobody_can_be_missed() {
+fn t59_a_holder_killed_after_commit_still_has_its_own_pair_when_nobody_can_be_missed() {
     let mut fed = Federation::of(3);
     fed.enrol();
     fed.commit();
