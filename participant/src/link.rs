@@ -2,8 +2,6 @@
 //!
 //! What is refused is told apart from what is out of reach: a refusal is answered at once, an outage is waited out.
 
-mod watched;
-
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -20,12 +19,12 @@ use veilsum_common::time::Span;
 use veilsum_common::{BlobRef, RunId};
 use veilsum_daemon::backoff::Backoff;
 use veilsum_daemon::entropy;
+use veilsum_daemon::refusal::Refusal;
 use veilsum_proto::convert::{self, ConvertError};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_secagg::Digest;
 use veilsum_secagg::message::{Advertisement, Neighbourhood, ShareItem, SurvivorItem};
-use watched::{Watched, worded};
 
 /// Time to reach the coordinator and finish the handshake.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -133,11 +132,31 @@ pub fn connect(url: &str, tls: Arc<ClientConfig>) -> Result<Channel, LinkError> 
             async move {
                 let tcp = TcpStream::connect(address).await?;
                 tcp.set_nodelay(true)?;
-                let stream = connector.connect(name, tcp).await.map_err(worded)?;
-                Ok::<_, io::Error>(TokioIo::new(Watched(stream)))
+                let mut stream = connector.connect(name, tcp).await.map_err(worded)?;
+                judged(&mut stream).await.map_err(worded)?;
+                Ok::<_, io::Error>(TokioIo::new(stream))
             }
         })),
     )
+}
+
+/// Waits until the coordinator has judged our certificate: it speaks first, its HTTP/2 settings or an alert.
+///
+/// In TLS 1.3 a client's handshake is done before that. A call that is sent meanwhile may find the connection closed before anybody has
+/// read why.
+async fn judged(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<()> {
+    match stream.fill_buf().await?.is_empty() {
+        false => Ok(()),
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// An error whose reason is a refused certificate says so in words, under a kind that nothing else on a socket has.
+fn worded(error: io::Error) -> io::Error {
+    match Refusal::find(&error) {
+        Some(refusal) => io::Error::new(io::ErrorKind::PermissionDenied, refusal.to_string()),
+        None => error,
+    }
 }
 
 /// The coordinator, as one run's driver calls it.
