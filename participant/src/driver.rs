@@ -294,6 +294,8 @@ impl Driver {
             tracing::trace!(run = %self.run, kind, "known already");
         } else if participant::accuses_coordinator(rejection) {
             tracing::error!(run = %self.run, kind, %rejection, "the coordinator sent what no honest coordinator sends");
+        } else if let Rejection::Policy(refusal) = rejection {
+            tracing::error!(run = %self.run, kind, code = refusal.code(), why = %refusal, "this site's policy refuses");
         } else {
             tracing::warn!(run = %self.run, kind, %rejection, "refused");
         }

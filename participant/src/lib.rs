@@ -20,6 +20,7 @@ mod test_support;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use veilsum_daemon::identity::{Federation, PeerIdentity, Role};
 use veilsum_daemon::shutdown::Shutdown;
 use veilsum_daemon::{entropy, files, telemetry, tls};
 use veilsum_secagg::keys::{Identity, Seed};
@@ -59,6 +60,7 @@ pub fn daemon(path: &Path) -> anyhow::Result<()> {
 /// As [`daemon`].
 pub fn open(config: Config) -> anyhow::Result<Arc<Site>> {
     let credentials = tls::Credentials::load(&config.tls.cert, &config.tls.key)?;
+    own_certificate(&config, credentials.leaf())?;
     let trust = tls::Trust::load(&config.tls.ca, &[])?;
     let channel = link::connect(&config.coordinator, tls::client(&credentials, &trust)?)?;
     files::private_directory(&config.data_dir)?;
@@ -83,4 +85,21 @@ pub fn open(config: Config) -> anyhow::Result<Arc<Site>> {
         shutdown: Shutdown::on_signals()?,
         journal: Mutex::new(journal),
     }))
+}
+
+/// The certificate is a participant's and this site's. The coordinator would refuse any other, but only the site knows which file it is.
+fn own_certificate(config: &Config, leaf: &[u8]) -> anyhow::Result<()> {
+    let federation = Federation::of_leaf(leaf)?;
+    let PeerIdentity { role, name, .. } = PeerIdentity::from_leaf(leaf, &federation)?;
+    let file = config.tls.cert.display();
+    anyhow::ensure!(
+        role == Role::Participant,
+        "{file} is the certificate of {name} as {role}, a site needs a participant's; issue one with --role participant"
+    );
+    anyhow::ensure!(
+        name == config.name,
+        "{file} is the certificate of {name}, this site is {} (name in site.toml); use the certificate issued for it",
+        config.name
+    );
+    Ok(())
 }

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use veilsum_common::limits::HOLD_MAX_MS;
 use veilsum_common::{RunId, Span};
 use veilsum_daemon::backoff::Backoff;
+use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{Received, received};
 
 use crate::driver::{RunError, take_part};
@@ -72,6 +73,13 @@ fn judge(run: RunId, result: Result<(), RunError>) -> Ended {
     match result {
         Ok(()) => Ended::ForGood,
         Err(error @ (RunError::Journal(_) | RunError::Marker(_))) => Ended::StoreFailed(error),
+        Err(RunError::Refused {
+            rejection: Rejection::Policy(refusal),
+            ..
+        }) => {
+            tracing::error!(%run, code = refusal.code(), why = %refusal, "taking no part in the run");
+            Ended::ForGood
+        }
         Err(error) => {
             tracing::error!(%run, %error, "taking no part in the run");
             Ended::ForGood
