@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::Channel;
 use veilsum_common::ids::SiteName;
-use veilsum_common::time::Span;
+use veilsum_common::time::{Span, Timestamp};
 use veilsum_coordinator::ca::{self, Authority};
 use veilsum_daemon::identity::Role;
 use veilsum_daemon::{clock, entropy, files, tls};
@@ -86,20 +86,30 @@ impl Federation {
     pub fn certify(&self, name: &str, role: Role) -> PathBuf {
         let dir = self.dir(name);
         let csr = enrol::request(&dir, &name.parse::<SiteName>().unwrap()).unwrap();
-        self.issue(&self.authority, csr.as_str(), role, &dir);
+        fs::write(dir.join("request.csr"), csr.as_str()).unwrap();
+        self.reissue(&self.authority, name, role, clock::now());
         dir
     }
 
     /// A day's certificate of `authority` for a signing request, in `dir`.
     pub fn issue(&self, authority: &Authority, csr: &str, role: Role, dir: &Path) {
+        self.issue_at(authority, csr, role, dir, clock::now());
+    }
+
+    /// Replaces a member's certificate by one that is valid for a day from `at` on.
+    pub fn reissue(&self, authority: &Authority, name: &str, role: Role, at: Timestamp) {
+        let dir = self.dir(name);
+        let csr = fs::read_to_string(dir.join("request.csr")).unwrap();
+        self.issue_at(authority, &csr, role, &dir, at);
+    }
+
+    fn issue_at(&self, authority: &Authority, csr: &str, role: Role, dir: &Path, at: Timestamp) {
         let hosts = match role {
             Role::Coordinator => vec!["127.0.0.1".to_owned()],
             Role::Participant | Role::Operator | Role::Auditor => Vec::new(),
         };
         let day = Span::from_secs(86_400);
-        let issued = authority
-            .issue(csr, role, &hosts, day, clock::now())
-            .unwrap();
+        let issued = authority.issue(csr, role, &hosts, day, at).unwrap();
         files::write_atomic(&dir.join("tls.pem"), issued.pem.as_bytes()).unwrap();
     }
 
