@@ -213,8 +213,8 @@ pub(crate) enum RunCommand {
     Watch {
         /// The run
         run: RunId,
-        /// One JSON object a line
-        #[arg(long)]
+        /// One JSON object a line, the last with "terminal": true
+        #[arg(long, conflicts_with = "json")]
         jsonl: bool,
         #[command(flatten)]
         connection: Connection,

@@ -23,7 +23,6 @@ use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use veilsum_daemon::files::FileError;
-use veilsum_daemon::refusal::Refusal;
 use veilsum_daemon::tls::TlsError;
 use veilsum_participant::link::{self, LinkError};
 
@@ -404,7 +403,7 @@ impl From<&Error> for Failure {
 
 /// A refused certificate, a reason of the coordinator's, or no answer at all.
 fn called(status: &Status) -> Failure {
-    if let Some(refusal) = Refusal::find(status) {
+    if let Some(refusal) = link::refusal(status) {
         return Failure::new("NOT_AUTHENTICATED", Exit::NotPermitted, refusal.to_string());
     }
     if let Some(info) = status.get_details_error_info() {

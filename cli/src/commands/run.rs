@@ -6,11 +6,16 @@ mod study;
 mod wait;
 mod watch;
 
+use veilsum_common::limits::DEFAULT_COHORT;
+use veilsum_proto::pb;
+use veilsum_proto::pb::RunState;
+
 use crate::args::{Connection, RunCommand};
 use crate::client::{Client, fresh_request_id};
 use crate::commands::block_on;
 use crate::error::Error;
 use crate::render::{Form, Output, warn};
+use watch::Telling;
 
 pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
     match command {
@@ -29,7 +34,14 @@ pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
             run,
             jsonl,
             connection,
-        } => block_on(watch::run(run, jsonl || form == Form::Json, connection)),
+        } => {
+            let telling = match form {
+                _ if jsonl => Telling::Jsonl,
+                Form::Text => Telling::Text,
+                Form::Json => Telling::Silent,
+            };
+            block_on(watch::run(run, telling, connection))
+        }
         RunCommand::Cancel {
             run,
             request_id,
@@ -42,12 +54,28 @@ pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
     }
 }
 
-/// What is wrong now although the run goes on.
-fn warn_of(run: &veilsum_proto::pb::Run) {
-    use veilsum_proto::pb::RunState;
+/// What a person should know of a run: why it does not move, and that its sums hide little.
+fn warn_of(run: &pb::Run) {
     if let (RunState::Pending | RunState::Running, Some(reason)) = (run.state(), &run.reason) {
         warn(&format!("{} [{}]", reason.text, reason.code));
     }
+    if let Some(sites) = smallest_cohort(run).filter(|sites| *sites < DEFAULT_COHORT) {
+        warn(&format!(
+            "only {sites} sites: in so small a cohort one or two colluding sites are left with the sum of the other two"
+        ));
+    }
+}
+
+/// Of the rounds that are shown, and of the one that is under way.
+fn smallest_cohort(run: &pb::Run) -> Option<u32> {
+    let roster = u32::try_from(run.participants.len())
+        .ok()
+        .filter(|sites| *sites > 0);
+    run.history
+        .iter()
+        .map(|round| round.cohort)
+        .chain(roster)
+        .min()
 }
 
 /// The flags to repeat in the next command: none if they come from the environment.

@@ -14,6 +14,7 @@ pub(super) async fn run(create: RunCreate) -> Result<Output, Error> {
         warn(&warning.to_string());
     }
     let client = Client::open(&create.connection)?;
+    note(&format!("study digest  {}", study.digest()));
     let request_id = create.request_id.unwrap_or_else(fresh_request_id);
     let run = client.create(text, model, request_id.clone()).await?;
     if create.wait {

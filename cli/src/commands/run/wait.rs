@@ -41,7 +41,11 @@ pub(super) async fn until(
     let mut run = follow.next(Span(0)).await?;
     loop {
         match judge(&run, awaited) {
-            Verdict::Holds => return Ok(show::one(&client.show(id).await?, connection)),
+            Verdict::Holds => {
+                let run = client.show(id).await?;
+                super::warn_of(&run);
+                return Ok(show::one(&run, connection));
+            }
             Verdict::Never => return Err(over(id, run)),
             Verdict::NotYet => {}
         }

@@ -11,35 +11,49 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::RunState;
 
 use super::wait::{Follow, over};
-use super::{flags, show};
+use super::{show, warn_of};
 use crate::args::Connection;
 use crate::client::Client;
 use crate::error::Error;
 use crate::render::{Output, line};
 
+/// How events are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// In words, a line each.
+    Text,
+    /// In JSON, a line each.
+    Jsonl,
+    /// Not at all: standard output is for one envelope.
+    Silent,
+}
+
 /// Follows `id`; the exit code says how the run ended, as that of `run wait` does.
-pub(super) async fn run(id: RunId, jsonl: bool, connection: Connection) -> Result<Output, Error> {
-    let mut follow = Follow::new(Client::open(&connection)?, id);
+pub(super) async fn run(
+    id: RunId,
+    telling: Telling,
+    connection: Connection,
+) -> Result<Output, Error> {
+    let client = Client::open(&connection)?;
+    let mut follow = Follow::new(client.clone(), id);
     let mut seen = Seen::default();
     loop {
         let run = follow.next(Span(HOLD_MAX_MS)).await?;
         for event in seen.events(&run) {
-            line(&if jsonl {
-                event.json(id).to_string()
-            } else {
-                event.text()
-            });
+            match telling {
+                Telling::Text => line(&event.text()),
+                Telling::Jsonl => line(&event.json(id).to_string()),
+                Telling::Silent => {}
+            }
         }
         match run.state() {
-            RunState::Completed if jsonl => return Ok(Output::default()),
             RunState::Completed => {
-                let next = format!(
-                    "veilsum model get {id} -o model.safetensors{}",
-                    flags(&connection)
-                );
+                let run = client.show(id).await?;
+                warn_of(&run);
+                let shown = show::one(&run, &connection);
                 return Ok(Output {
-                    next: vec![next],
-                    ..Output::default()
+                    text: String::new(),
+                    ..shown
                 });
             }
             RunState::Failed | RunState::Cancelled => return Err(over(id, run)),
