@@ -122,6 +122,24 @@ fn leading_numbers(words: &[&str]) -> Vec<String> {
         .collect()
 }
 
+/// "05" and "29a" of `fn t05_…` and `fn t29a_…`; a name may begin with several.
+fn attack_numbers(text: &str) -> Vec<String> {
+    let names = text.split("fn t").skip(1);
+    let number = |part: &&str| {
+        let digits = part.trim_end_matches('a');
+        digits.len() == 2 && digits.chars().all(|c| c.is_ascii_digit())
+    };
+    names
+        .flat_map(|name| {
+            let parts = name.split('_').map(|part| part.trim_start_matches('t'));
+            parts
+                .take_while(number)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 #[test]
 fn every_link_of_every_page_leads_somewhere() {
     for page in pages() {
@@ -235,6 +253,23 @@ fn every_section_of_the_protocol_that_is_cited_exists() {
 }
 
 #[test]
+fn every_number_in_the_name_of_a_test_is_explained_by_the_protocol() {
+    let protocol = read(&root().join("docs/protocol.md"));
+    let mut found = 0;
+    for file in sources(&root(), "rs") {
+        for number in attack_numbers(&read(&file)) {
+            found += 1;
+            assert!(
+                protocol.contains(&format!("| T-{number} |")),
+                "{} has a test for T-{number}, which docs/protocol.md, section 23, does not explain",
+                file.display()
+            );
+        }
+    }
+    assert!(found > 30, "{found} numbered tests were found");
+}
+
+#[test]
 fn every_file_that_the_architecture_page_names_exists() {
     let page = read(&root().join("ARCHITECTURE.md"));
     for word in quoted(&page) {
@@ -252,4 +287,10 @@ fn every_file_that_the_architecture_page_names_exists() {
 fn citations_are_read_with_lists_ranges_and_line_breaks() {
     let text = "//! Source: protocol,\n//! sections 3 (RunConfig), 11.3 and 16.1.\n// protocol, section 28; RFC 9\n/// Protocol, section 9, \"before\"";
     assert_eq!(cited(text), ["3", "11.3", "16.1", "28", "9"]);
+}
+
+#[test]
+fn numbers_of_attacks_are_read_from_names() {
+    let text = "fn t06_t07_both() {} async fn t29a_late() {} fn trim() {} fn t1_x() {}";
+    assert_eq!(attack_numbers(text), ["06", "07", "29a"]);
 }
