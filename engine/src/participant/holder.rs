@@ -331,21 +331,13 @@ impl Participant {
         }
     }
 
-    /// Whether the set names this site while its own receipt is still on its way: without the hash it signed it could only refuse
-    /// (section 10, rule 4).
-    fn awaits_receipt(&self, current: &Current, proposal: &SurvivorProposal) -> bool {
-        let me = self.me(current.attempt.roster());
-        current.session == SessionPhase::Submitting
-            && me.is_ok_and(|me| proposal.survivors.contains(me))
-    }
-
     /// What was waiting for opened shares.
-    pub(super) fn ask_with_shares(&mut self) {
+    fn ask_with_shares(&mut self) {
         let (Some(current), Some(opened)) = (&self.current, &self.opened) else {
             return;
         };
         match (&current.holder, &self.proposal) {
-            (HolderPhase::Idle(_), Some(proposal)) if !self.awaits_receipt(current, proposal) => {
+            (HolderPhase::Idle(_), Some(proposal)) => {
                 self.outputs.push_back(Output::Judge(
                     Arc::clone(&current.attempt),
                     proposal.clone(),

@@ -13,7 +13,6 @@ use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
 use super::{Current, Output, Participant, Step, erase_attempt};
-use crate::ledger::Duty;
 use crate::rejection::Rejection;
 use crate::vault::{Name, SecretOp};
 
@@ -267,9 +266,6 @@ impl Participant {
             Step::Received { receipt, .. } => {
                 current.session = SessionPhase::Received {
                     upload_hash: receipt.upload_hash,
-                };
-                if current.holder.duty() == Duty::Idle {
-                    self.ask_with_shares();
                 }
             }
             Step::CohortSeen { cohort, .. } => self.accept_cohort(cohort),
