@@ -236,7 +236,7 @@ pub(crate) struct RunCreate {
     /// Study file
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-    /// Override a key of the study's [config] for this run; may be repeated
+    /// Override a key of the study's config table for this run; may be repeated
     #[arg(short, long = "config", value_name = "KEY=VALUE")]
     pub config: Vec<Override>,
     /// A UUID of your choice: submitting again with the same id gives the same run

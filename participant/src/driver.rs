@@ -1,6 +1,6 @@
 //! The loop of one run at this site: admit → append and fsync → handle → outputs, with one writer.
 //!
-//! Everything slow (calls, training, masking) runs in tasks of its own and comes back as an [`Input`]. What a task was asked to do is
+//! Everything slow (calls, training, masking) runs in tasks of its own and comes back as an `Input`. What a task was asked to do is
 //! asked again after a restart, so losing one loses nothing.
 
 mod notices;
