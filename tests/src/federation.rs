@@ -123,13 +123,13 @@ impl Federation {
 
     fn configure(&self, site: usize, min_cohort: u32, command: &[String]) {
         let member = &self.members[site];
-        let ids = self.members.iter().map(|member| member.id.to_string());
+        let ids: Vec<String> = self.ids().iter().map(ToString::to_string).collect();
         let mut text = String::new();
         let lines = [
             "schema = \"veilsum.site/v1\"".to_owned(),
             format!("coordinator = {:?}\nname = {:?}", self.url(), member.name),
             "organisation = \"Test\"\ndata_dir = \"data\"\napprove = { mode = \"all\" }".to_owned(),
-            format!("[peers]\nids = {:?}", ids.collect::<Vec<_>>()),
+            format!("[peers]\nids = {ids:?}"),
             format!("[tls]\nca = {:?}", self.ca()),
             "cert = \"tls.pem\"\nkey = \"tls.key\"".to_owned(),
             format!("[policy]\nmin_cohort = {min_cohort}"),
@@ -148,6 +148,20 @@ impl Federation {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "`{from}` is not in {text}");
         fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Replaces the ids that a site pins.
+    pub fn pin(&self, site: usize, ids: &[MemberId]) {
+        let path = self.members[site].dir.join("site.toml");
+        let text = fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("ids = "));
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.edit(site, line.unwrap(), &format!("ids = {ids:?}"));
+    }
+
+    /// The ids of all members.
+    pub fn ids(&self) -> Vec<MemberId> {
+        self.members.iter().map(|member| member.id).collect()
     }
 
     pub fn start_coordinator(&mut self) {

@@ -22,7 +22,8 @@ use veilsum_participant::{enrol, keystore, link};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_proto::pb::run_service_client::RunServiceClient;
-use veilsum_secagg::keys::{BindingClaim, Identity, Seed, binding_message};
+use veilsum_secagg::Digest;
+use veilsum_secagg::keys::{BindingClaim, Identity, MemberId, Seed, binding_message};
 use veilsum_secagg::participant::{AwaitingRoster, Binding};
 use veilsum_tests::{Federation, Proxy, Study, files, over, run_to_end};
 
@@ -359,6 +360,8 @@ async fn every_rule_of_a_sites_policy_keeps_it_out_of_the_run_by_name_and_the_ot
         federation.edit(site, from, to);
         proxies.push(Proxy::before(&federation, site).await);
     }
+    let others = &federation.ids()[rules.len()..];
+    (rules.len()..federation.members.len()).for_each(|site| federation.pin(site, others));
     federation.start_all();
     let run = federation
         .submit(&Study::of(3, 2).to_toml(), &model())
@@ -392,37 +395,44 @@ async fn every_rule_of_a_sites_policy_keeps_it_out_of_the_run_by_name_and_the_ot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_roster_with_a_peer_that_is_not_pinned_is_refused_and_nothing_is_signed() {
+async fn a_roster_that_is_not_the_pinned_one_is_refused_and_nothing_is_signed() {
     let mut federation = federation(5);
-    let (stranger, nobody) = (federation.members[4].id.to_string(), "0".repeat(64));
-    federation.edit(0, &stranger, &nobody);
-    let ids = fs::read_to_string(federation.members[1].dir.join("site.toml")).unwrap();
-    let ids = ids.lines().find(|line| line.starts_with("ids = ")).unwrap();
-    federation.edit(1, ids, &format!("roster = \"{nobody}\""));
-    let proxies = [
-        Proxy::before(&federation, 0).await,
-        Proxy::before(&federation, 1).await,
-    ];
+    let ids = federation.ids();
+    let (stranger, nobody) = (ids[4], MemberId(Digest([0; 32])));
+    federation.pin(0, &[&ids[..4], &[nobody]].concat());
+    federation.pin(1, &[&ids[..], &[nobody]].concat());
+    federation.pin(2, &[]);
+    federation.edit(2, "ids = []", &format!("roster = \"{nobody}\""));
+    let mut proxies = Vec::new();
+    for site in 0..3 {
+        proxies.push(Proxy::before(&federation, site).await);
+    }
     federation.start_all();
     let study = Study {
         report: "2s",
         ..Study::of(5, 1)
     };
     let run = federation.submit(&study.to_toml(), &model()).await;
-    let unpinned = format!(
-        "member {stranger} of the roster is not in peers.ids of site.toml; nothing was signed"
-    );
-    federation
-        .logged("site-0", &["SITE_POLICY_PEERS", &unpinned])
-        .await;
-    federation
-        .logged("site-1", &["SITE_POLICY_ROSTER", "nothing was signed"])
-        .await;
+    let unpinned = format!("member {stranger} of the roster is not in peers.ids of site.toml");
+    let missing = format!("member {nobody} of peers.ids in site.toml is not in the roster");
+    for (site, code, words) in [
+        ("site-0", "SITE_POLICY_PEERS", unpinned.as_str()),
+        ("site-1", "SITE_POLICY_PEERS", &missing),
+        (
+            "site-2",
+            "SITE_POLICY_ROSTER",
+            "peers.roster of site.toml approves 0000",
+        ),
+    ] {
+        federation
+            .logged(site, &[code, words, "othing was signed"])
+            .await;
+    }
     let run = federation.wait(&run.run_id, over).await;
     let reason = run.reason.unwrap();
     assert_eq!(reason.code, "EPOCH_ROSTER_UNCONFIRMED");
     assert!(
-        reason.text.contains("3 sites confirmed the roster, 4 must"),
+        reason.text.contains("2 sites confirmed the roster, 4 must"),
         "{}",
         reason.text
     );
