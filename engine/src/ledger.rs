@@ -6,16 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use veilsum_common::time::{Span, Timestamp};
+use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::{Attempt, Roster};
 use veilsum_secagg::message::Announcement;
 use veilsum_secagg::{Certificate, Digest};
 
 use crate::rejection::Rejection;
+use crate::terms::MAX_LIFE;
 use crate::vault::Place;
-
-/// Longest life of an attempt that a site accepts.
-const MAX_LIFE: Span = Span(7 * 24 * 3600 * 1000);
 
 /// How far a site's duty as a holder of an attempt went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,13 +21,22 @@ pub struct Terms {
 }
 
 /// How long an attempt stays open for holders to come back after its report deadline.
-const EXPIRY: Span = Span(24 * 3600 * 1000);
+const EXPIRY: Span = Span(24 * HOUR.0);
+/// Longest life of an attempt that a site accepts (protocol, section 7).
+pub(crate) const MAX_LIFE: Span = Span(7 * 24 * HOUR.0);
+/// By how much the clocks of a coordinator and its sites may differ before a long attempt is refused.
+const HOUR: Span = Span(3600 * 1000);
 
 impl Terms {
     /// Deadlines of an attempt opened at `at`: commit, submit, expiry.
     pub fn deadlines(&self, at: Timestamp) -> [Timestamp; 3] {
         let commit = at + self.join;
         let submit = commit + self.report;
-        [commit, submit, submit + EXPIRY]
+        // A day for holders to come back, or what long timeouts leave of the week that sites accept.
+        let latest = at + Span(MAX_LIFE.0 - HOUR.0);
+        [commit, submit, latest.min(submit + EXPIRY).max(submit)]
     }
 }
+
+#[cfg(test)]
+mod tests;
