@@ -228,7 +228,6 @@ pub struct Round {
     lists: BTreeMap<u32, UnmaskList>,
     usable: BTreeMap<u32, u32>,
     aborts: BTreeMap<u32, AbortAttestation>,
-    abort_certificate: Option<Certificate>,
     outputs: VecDeque<Output>,
 }
 
@@ -258,7 +257,6 @@ impl Round {
             lists: BTreeMap::new(),
             usable: BTreeMap::new(),
             aborts: BTreeMap::new(),
-            abort_certificate: None,
             outputs: VecDeque::new(),
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn due(round: &Round, expired: bool) -> Option<Event> {
     expired.then_some(Event::Lost(Abort::AbortUncertified { have, need }))
 }
 
-pub(super) fn close(round: &mut Round, holders: &[u32]) -> Result<Phase, Abort> {
+pub(super) fn close(round: &Round, holders: &[u32]) -> Result<Phase, Abort> {
     let diverged = || Abort::Diverged("abort certificate");
     let Phase::Aborting(reason) = &round.phase else {
         return Err(diverged());
@@ -78,7 +78,6 @@ pub(super) fn close(round: &mut Round, holders: &[u32]) -> Result<Phase, Abort> 
     certificate
         .certify_abort(&round.attempt)
         .map_err(|_| diverged())?;
-    round.abort_certificate = Some(certificate.clone());
     Ok(Phase::Ended(Outcome::Aborted {
         reason: reason.clone(),
         certificate: Some(certificate),
