@@ -24,7 +24,7 @@ use veilsum_secagg::params::{Params, round_config_hash};
 use veilsum_secagg::participant::{AwaitingRoster, Binding};
 use veilsum_secagg::{Certificate, Culprit, Digest, Error, Fault};
 
-use crate::ledger::{Duty, LastResult, Ledger, Line};
+use crate::ledger::{LastResult, Ledger, Line};
 use crate::machine::Machine;
 use crate::policy::Policy;
 use crate::rejection::Rejection;

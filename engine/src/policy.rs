@@ -245,3 +245,6 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -330,3 +330,6 @@ impl Machine for Run {
         self.ask();
     }
 }
+
+#[cfg(test)]
+mod tests;

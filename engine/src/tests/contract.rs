@@ -81,14 +81,17 @@ impl Trace {
     }
 }
 
-fn played(setup: Setup, play: fn(&mut Federation), crash: Crash) -> Federation {
+/// What happens to a federation.
+type Play = fn(&mut Federation);
+
+fn played(setup: Setup, play: Play, crash: Crash) -> Federation {
     let mut fed = Federation::journalled(setup, Appends::crashing(crash));
     play(&mut fed);
     fed
 }
 
 /// Plays the same scenario without a crash, and with one at every append.
-fn survives(setup: Setup, play: fn(&mut Federation), crash: fn(usize) -> Crash) {
+fn survives(setup: Setup, play: Play, crash: fn(usize) -> Crash) {
     let calm = played(setup, play, Crash::Never);
     let expected = Trace::of(&calm);
     for number in 0..calm.appends.count() {
@@ -115,7 +118,7 @@ fn a_crash_after_any_append_is_not_to_be_noticed_afterwards() {
 /// The first attempt is aborted for want of uploads; the second gives the result.
 fn abort_and_retry(fed: &mut Federation) {
     let cut = |fed: &mut Federation, sites: std::ops::Range<u32>, kind| {
-        sites.for_each(|index| drop(fed.site(index).silent.insert(kind)));
+        sites.for_each(|index| fed.site(index).silent.extend([kind]));
     };
     cut(fed, 0..2, Kind::Upload);
     cut(fed, 0..4, Kind::Abort);
@@ -152,8 +155,7 @@ fn processes_that_crash_at_every_single_append_still_come_to_the_same_result() {
         epoch_rounds: Some(2),
         ..Setup::of(4).rounds(3)
     };
-    let scenarios: [(Setup, fn(&mut Federation)); 2] =
-        [(setup, long_run), (Setup::of(4), abort_and_retry)];
+    let scenarios: [(Setup, Play); 2] = [(setup, long_run), (Setup::of(4), abort_and_retry)];
     for (setup, play) in scenarios {
         let expected = Trace::of(&played(setup, play, Crash::Never));
         for crash in [Crash::BeforeEach, Crash::AfterEach] {

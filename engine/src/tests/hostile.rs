@@ -532,6 +532,37 @@ fn t05_a_holder_judges_every_rule_of_a_survivor_set() {
     );
 }
 
+/// T-02.
+#[test]
+fn t02_two_survivor_sets_shown_to_different_holders_get_no_certificate_and_no_share() {
+    let mut fed = proposed(7);
+    let honest = fed.round().proposal().unwrap().clone();
+    let items = survivors(&fed.hub, &honest);
+    let others = [1, 2, 3].map(|left_out: usize| {
+        let (round, mut kept) = (fed.round(), items.clone());
+        kept.remove(left_out);
+        let cohort = round.cohort().unwrap();
+        let set = coordinator::close_survivors(round.attempt(), cohort, &kept).unwrap();
+        (set, kept)
+    });
+    for index in 3..7 {
+        let (set, kept) = &others[index as usize % 3];
+        propose(&mut fed, index, set).unwrap();
+        let verdict = fed.sites[index as usize].machine.judge(set, kept).unwrap();
+        let now = fed.now;
+        fed.site(index).step(now, Step::Attested(verdict)).unwrap();
+    }
+    fed.settle();
+    fed.wait();
+    let ann = fed.hub.past[0].stream.machine.attempt().hash();
+    assert_eq!((fed.witness.attested(ann), fed.witness.lists(ann)), (7, 0));
+    assert_eq!(
+        fed.summed(),
+        [0, 1, 2, 3, 4, 5, 6],
+        "the retry has the honest set"
+    );
+}
+
 /// T-01, T-02, T-35: one survivor set per holder and attempt.
 #[test]
 fn t01_a_holder_signs_one_survivor_set_and_refuses_every_other() {

@@ -16,13 +16,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use veilsum_common::ids::RunId;
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
-use veilsum_common::time::{Span, Timestamp};
+use veilsum_common::time::Timestamp;
 use veilsum_secagg::keys::{Identity, Seed};
 use veilsum_secagg::message::Announcement;
 use veilsum_secagg::params::round_config_hash;
 use veilsum_secagg::{Certificate, Digest};
 
-pub use hub::{Hub, Step, terms};
+pub use hub::{Hub, shorter_epochs, terms};
 pub use job::{Sum, Summed};
 pub use site::{Kind, Site, Trainer, advertisement, advertisement_from, binding, survivors};
 pub use stream::{Appends, Crash, Stream};
@@ -172,11 +172,6 @@ impl Federation {
             .deadline()
             .expect("the coordinator waits for something");
         self.settle();
-    }
-
-    /// Time passes.
-    pub fn pass(&mut self, span: Span) {
-        self.now = self.now + span;
     }
 
     /// Nobody says anything any more until the run is over.

@@ -26,8 +26,7 @@ use crate::run::{self, NextRound, Run, State};
 use crate::terms::Terms;
 
 /// A finished attempt, as its journal kept it.
-pub struct Step {
-    pub next: NextRound,
+pub struct Past {
     pub outcome: Outcome,
     pub stream: Stream<Round>,
 }
@@ -40,7 +39,7 @@ pub struct Hub {
     pub round: Option<(NextRound, Stream<Round>)>,
     pub past_epochs: Vec<Stream<Epoch>>,
     /// Attempts before the current one.
-    pub past: Vec<Step>,
+    pub past: Vec<Past>,
     pub blobs: BTreeMap<Digest, Vec<u8>>,
     /// What every computed round summed up to.
     pub sums: Vec<Summed>,
@@ -92,10 +91,6 @@ impl Hub {
 
     pub fn over(&self) -> bool {
         self.run().state() != State::Running
-    }
-
-    pub fn model(&self) -> &[u8] {
-        &self.blobs[&self.run().model().digest]
     }
 
     /// How the attempt before the current one ended, or the current one if it did.
@@ -259,9 +254,8 @@ impl Hub {
             let (attempt, sites) = (Arc::clone(&attempt), sites.clone());
             Round::open(terms.clone(), attempt, sites, opening.clone(), at)
         };
-        if let Some((next, round)) = self.round.take() {
-            self.past.push(Step {
-                next,
+        if let Some((_, round)) = self.round.take() {
+            self.past.push(Past {
                 outcome: round.machine.outcome().expect("it is over").clone(),
                 stream: round,
             });
