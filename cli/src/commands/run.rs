@@ -15,6 +15,7 @@ use crate::client::{Client, fresh_request_id};
 use crate::commands::block_on;
 use crate::error::Error;
 use crate::render::{Form, Output, warn};
+pub(crate) use wait::over;
 use watch::Telling;
 
 pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {

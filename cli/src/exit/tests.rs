@@ -105,3 +105,13 @@ fn every_way_in_which_a_run_can_end_has_a_code_word() {
         assert!(look_up(abort.code()).is_some(), "{}", abort.code());
     }
 }
+
+#[test]
+fn a_bug_exits_with_70_and_names_its_report() {
+    let failure = Failure::bug(Some(Path::new("/tmp/veilsum-report-1.txt")));
+    assert_eq!(
+        (failure.code.as_str(), failure.exit.code()),
+        ("INTERNAL", 70)
+    );
+    assert!(failure.message.contains("/tmp/veilsum-report-1.txt"));
+}

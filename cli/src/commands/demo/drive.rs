@@ -16,7 +16,7 @@ use super::processes::{Processes, Role};
 use super::progress::{Progress, Show, interrupted};
 use super::report::{Resident, RoundTime, Trained};
 use crate::client::{Client, fresh_request_id, next_round};
-use crate::commands::run::show;
+use crate::commands::run::{over, show};
 use crate::error::Error;
 
 /// Trains under masks, in processes of their own. They are all gone when this returns, whatever happened.
@@ -194,16 +194,6 @@ impl Demo<'_> {
             masked: true,
             resident,
         }
-    }
-}
-
-fn over(id: veilsum_common::RunId, run: pb::Run) -> Error {
-    Error::RunOver {
-        run: id,
-        state: show::state(&run),
-        rounds_done: run.rounds_done,
-        rounds: run.rounds,
-        reason: run.reason,
     }
 }
 

@@ -119,7 +119,7 @@ impl Follow {
 }
 
 /// Why the awaited state will not come.
-pub(super) fn over(id: RunId, run: pb::Run) -> Error {
+pub(crate) fn over(id: RunId, run: pb::Run) -> Error {
     Error::RunOver {
         run: id,
         state: show::state(&run),
