@@ -58,7 +58,13 @@ fn explain_usage(error: &clap::Error) -> ExitCode {
     if wants_json && !help {
         return fail(
             Form::Json,
-            &Failure::usage(error.to_string().trim_end().to_owned()),
+            &Failure::usage(
+                error
+                    .to_string()
+                    .trim_start_matches("error: ")
+                    .trim_end()
+                    .to_owned(),
+            ),
         );
     }
     // Standard output or error may be closed; there is nobody left to tell.
