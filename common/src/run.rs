@@ -271,7 +271,8 @@ fn run_config(
         prg: 0,
         arch_digest: digest,
         layout_digest: digest,
-        code_digest: [0; 32],
+        // the whole study: which tensors are averaged, metric ranges, rounds and timeouts, the trainers' configuration
+        code_digest: study.digest().0,
         elements: selection.elements(),
         meta_lanes: u32::try_from(metadata.lanes()).expect("two and at most MAX_METRICS"),
         chunk_elems: CHUNK_ELEMS,

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use veilsum_daemon::config::{self, ConfigError};
 use veilsum_daemon::telemetry::LogFormat;
 
@@ -41,6 +42,7 @@ pub struct Tls {
 #[serde(deny_unknown_fields)]
 struct Raw {
     schema: Schema,
+    #[serde(deserialize_with = "address")]
     listen: SocketAddr,
     data_dir: PathBuf,
     tls: Tls,
@@ -88,4 +90,13 @@ impl Config {
             log_level: log.level,
         })
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format!(
+            "listen is `{text}`; write an IP address and a port, as in 0.0.0.0:8443"
+        ))
+    })
 }

@@ -483,7 +483,9 @@ impl Participant {
         }
         Attempt::new(Arc::clone(roster), (**announcement).clone())?; // first, since attempt numbers count within an epoch
         self.ledger.accepts(at, roster, announcement, proofs)?;
-        if round_config_hash(round_config) != announcement.roundcfg_hash {
+        // What trainers are told follows from the study alone: the coordinator cannot tell one site something else.
+        let due = self.setting.spec.round_config_bytes(announcement.round);
+        if *round_config != due || round_config_hash(&due) != announcement.roundcfg_hash {
             return Err(Fault::Context("round configuration")
                 .by_coordinator()
                 .into());

@@ -5,7 +5,7 @@
 //! part in nothing. Relative paths are relative to the file. Deliberately absent: reading keys and
 //! certificates, and taking up a changed file while running.
 //!
-//! Source: experience, section 2.2; `docs/config/site.toml`, which a test parses.
+//! Source: `docs/config/site.toml`, which a test parses.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

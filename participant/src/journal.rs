@@ -7,7 +7,7 @@
 //! and the event only says that it was there. Deliberately absent: what an event means, retries, and
 //! any cure for a failed write. After one the process stops, and starts by replaying.
 //!
-//! Source: protocol, section 14 (P0–P3, H1, H2); durability, section 3.
+//! Source: protocol, section 14 (P0–P3, H1, H2).
 
 use std::collections::BTreeMap;
 use std::fs::File;

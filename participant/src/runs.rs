@@ -11,6 +11,7 @@ use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{Received, received};
 
 use crate::driver::{RunError, take_part};
+use crate::journal::Error as JournalError;
 use crate::link;
 use crate::site::Site;
 
@@ -72,6 +73,11 @@ pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
 fn judge(run: RunId, result: Result<(), RunError>) -> Ended {
     match result {
         Ok(()) => Ended::ForGood,
+        // The run was over once; that a coordinator offers it again is no fault of the store.
+        Err(RunError::Journal(JournalError::Forgotten { .. })) => {
+            tracing::info!(%run, "this run is over; it is not taken up again");
+            Ended::ForGood
+        }
         Err(error @ (RunError::Journal(_) | RunError::Marker(_))) => Ended::StoreFailed(error),
         Err(RunError::Refused {
             rejection: Rejection::Policy(refusal),

@@ -5,7 +5,7 @@
 //! imports user code, the trainer never sees keys, masks or peers. What the trainer wrote is judged by
 //! `update`. Deliberately absent: any retry. A trainer that failed is out of the round.
 //!
-//! Source: experience, section 4.
+//! Source: docs/trainer-contract.md.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,7 +6,7 @@
 //! size, weight and metrics. Deliberately absent: clipping and quantising, and any repair of what is
 //! wrong. A trainer's files are foreign data: bounded, never followed through a link, read once.
 //!
-//! Source: experience, sections 4.1 and 4.2; protocol, section 14 (P0).
+//! Source: docs/trainer-contract.md; protocol, section 14 (P0).
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -34,6 +34,32 @@ fn sample() -> RunSpec {
     spec_of(SAMPLE).unwrap()
 }
 
+/// Sites compare only hashes that hang on the run's: a coordinator that shows two sites two studies must not find one hash for both.
+#[test]
+fn no_two_studies_share_a_run_hash() {
+    let changes = [
+        ("local_epochs = 2", "local_epochs = 3"),
+        ("count = 60", "count = 61"),
+        ("range = [0.0, 10.0]", "range = [0.0, 11.0]"),
+        ("aggregate = [\"*\"]", "aggregate = [\"w\", \"b\"]"),
+        ("join_timeout = \"10m\"", "join_timeout = \"11m\""),
+    ];
+    let mut hashes = vec![sample().params().run_hash()];
+    for (from, to) in changes {
+        assert!(SAMPLE.contains(from), "the sample has no {from}");
+        hashes.push(
+            spec_of(&SAMPLE.replacen(from, to, 1))
+                .unwrap()
+                .params()
+                .run_hash(),
+        );
+    }
+    let all = hashes.len();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), all);
+}
+
 #[test]
 fn the_protocols_parameters_follow_from_study_and_model() {
     let spec = sample();

@@ -128,6 +128,11 @@ impl<J: Journal> Rounds<J> {
                 claim.site, caller.name
             )));
         }
+        if advertisement.chain.first() != Some(&caller.leaf) {
+            return Err(status::binding(
+                &"its certificate is not the one of this connection, and every peer would refuse the roster",
+            ));
+        }
         let now = clock::now().0 / 1000;
         if now < claim.not_before || now > claim.not_after {
             return Err(status::binding(&"it is not valid now"));

@@ -5,7 +5,7 @@
 //! and the grace after it are over, when the daemon stops, and when the caller loses interest.
 //! Deliberately absent: another user for the trainer, and containers; both fit into the command.
 //!
-//! Source: experience, section 4.1.
+//! Source: docs/trainer-contract.md.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
