@@ -65,10 +65,10 @@ pub(crate) enum Input {
     DropOut(Digest),
 }
 
-/// Why a site sits an attempt out, and whether it leaves the run.
+/// Why a site sits an attempt out, and whether it will sit out all that follow.
 pub(crate) struct Sitting {
     pub why: Decline,
-    pub leave: bool,
+    pub retire: bool,
 }
 
 /// What a task works on; one of each at a time.
@@ -147,10 +147,14 @@ pub(crate) struct Driver {
     busy: BTreeSet<Task>,
     tasks: JoinSet<()>,
     certificate: Option<Certificate>,
-    left: bool,
+    /// The trainer wants no more of this run. The site goes on as a holder, since others count on the shares it keeps; a restarted daemon
+    /// asks its trainer once more.
+    retired: bool,
+    /// The run is over.
+    over: bool,
 }
 
-/// Takes part in `run` until it is over, the site leaves it, or the daemon stops.
+/// Takes part in `run` until it is over or the daemon stops.
 ///
 /// # Errors
 /// [`RunError`]; the journal is as it was after the last durable event.
@@ -212,7 +216,8 @@ impl Driver {
             busy: BTreeSet::new(),
             tasks: JoinSet::new(),
             certificate: None,
-            left: false,
+            retired: false,
+            over: false,
         })
     }
 
@@ -229,7 +234,7 @@ impl Driver {
 
     async fn turn(&mut self, inbox: &mut mpsc::Receiver<Input>) -> Result<(), RunError> {
         let site = Arc::clone(&self.site);
-        while !self.left {
+        while !self.over {
             if let Some(event) = self.machine.due(clock::now()) {
                 self.submit(event)?;
             }
@@ -313,7 +318,7 @@ impl Driver {
         match output {
             Output::Join(advertisement) => self.join(*advertisement),
             Output::Confirm(confirmation) => self.confirm(confirmation),
-            Output::Train(attempt) => self.train(&attempt),
+            Output::Train(attempt) => return self.train(&attempt),
             Output::Commit(attempt) => return self.commit(attempt.hash()),
             Output::Upload(attempt) => self.fetch_neighbourhood(&attempt),
             Output::OpenShares(attempt) => self.fetch_shares(&attempt),

@@ -133,7 +133,7 @@ impl Driver {
             tracing::warn!(run = %self.run, code, text, "run ended");
         }
         self.site.journal().forget(&self.stream)?;
-        self.left = true;
+        self.over = true;
         Ok(())
     }
 }

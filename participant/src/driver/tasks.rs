@@ -231,7 +231,11 @@ impl Driver {
         });
     }
 
-    pub(super) fn train(&mut self, attempt: &Arc<Attempt>) {
+    /// Trains, or says at once that this site does not, so that nobody waits for it.
+    pub(super) fn train(&mut self, attempt: &Arc<Attempt>) -> Result<(), RunError> {
+        if self.retired {
+            return self.sit_out(attempt.hash(), Decline::NotNow);
+        }
         let announcement = attempt.announcement();
         let (model, ann_hash) = (announcement.model_hash, attempt.hash());
         let job = Training {
@@ -250,6 +254,13 @@ impl Driver {
                 result,
             })
         });
+        Ok(())
+    }
+
+    fn sit_out(&mut self, ann_hash: Digest, why: Decline) -> Result<(), RunError> {
+        self.step(ann_hash, Step::SatOut(why))?;
+        self.decline(ann_hash, why);
+        Ok(())
     }
 
     pub(super) fn trained(
@@ -282,10 +293,8 @@ impl Driver {
                 } else {
                     ann_hash
                 };
-                self.step(current, Step::SatOut(sitting.why))?;
-                self.decline(current, sitting.why);
-                self.left |= sitting.leave;
-                Ok(())
+                self.retired |= sitting.retire;
+                self.sit_out(current, sitting.why)
             }
         }
     }
@@ -356,7 +365,7 @@ struct Training {
 impl Training {
     /// `None` when the daemon stops: the training starts over when it is back.
     async fn run(self) -> Option<Result<PinnedUpdate, Sitting>> {
-        let failed = |why| Some(Err(Sitting { why, leave: false }));
+        let failed = |why| Some(Err(Sitting { why, retire: false }));
         let (path, global) = match self.fetch().await {
             Ok(model) => model,
             Err(error) => {
@@ -391,11 +400,21 @@ impl Training {
         );
         match exit.outcome {
             Outcome::Contribute => {}
-            Outcome::SitOut => return failed(Decline::NotNow),
+            Outcome::SitOut => {
+                tracing::info!(
+                    round = self.round,
+                    "the trainer exited with code 75: sitting this round out"
+                );
+                return failed(Decline::NotNow);
+            }
             Outcome::LeaveRun => {
+                tracing::warn!(
+                    round = self.round,
+                    "the trainer exited with code 78: it is not started again in this run"
+                );
                 return Some(Err(Sitting {
                     why: Decline::NotNow,
-                    leave: true,
+                    retire: true,
                 }));
             }
         }
