@@ -14,6 +14,8 @@ mod federation;
 pub mod files;
 mod process;
 mod proxy;
+pub mod simulation;
+pub mod statistics;
 mod study;
 
 pub use federation::{Federation, Member, over};

@@ -1,0 +1,320 @@
+//! A whole federation in one thread, without sockets: the shipped machines, masks and final job, and everything that the coordinator
+//! receives of a round kept for a test to look at.
+//!
+//! Sites act in lock-step and time stands still until a test lets it pass. Entropy is drawn from names, so that a run can be repeated;
+//! that is only possible here, through the libraries: no daemon takes its entropy from outside.
+
+mod site;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::{RunId, SiteName};
+use veilsum_common::run::RunSpec;
+use veilsum_common::study::Study;
+use veilsum_common::time::Timestamp;
+use veilsum_coordinator::store::blobs::Blobs;
+use veilsum_coordinator::worker;
+use veilsum_engine::machine::Machine as _;
+use veilsum_engine::participant::{Event, Step};
+use veilsum_engine::policy::{Approval, PeerTrust, Policy};
+use veilsum_engine::round::{self, Computed, Opening, Outcome, Published, Round};
+use veilsum_engine::terms::Terms;
+use veilsum_secagg::context::{Attempt, Roster};
+use veilsum_secagg::keys::{Identity, Seed};
+use veilsum_secagg::message::{Announcement, Receipt, SurvivorItem, UploadTrailer};
+use veilsum_secagg::params::round_config_hash;
+use veilsum_secagg::participant::chunk_root;
+use veilsum_secagg::{Bitmap, Certificate, Digest, coordinator};
+
+use site::Site;
+pub use site::{Clear, Trained};
+
+/// Everything a coordinator receives of one site's update.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// The packed chunks, one after the other.
+    pub packed: Vec<u8>,
+    /// The metadata lanes.
+    pub metadata: Vec<u64>,
+}
+
+/// One round: what each site meant, and what came of it at the coordinator.
+pub struct Seen {
+    /// By site; never leaves it.
+    pub clear: Vec<Clear>,
+    /// By site; `None` for one that never uploaded.
+    pub received: Vec<Option<Received>>,
+    pub published: Published,
+}
+
+pub struct Simulation {
+    pub spec: Arc<RunSpec>,
+    pub blobs: Blobs,
+    pub model: BlobRef,
+    key: Identity,
+    terms: Terms,
+    sites: Vec<Site>,
+    roster: Arc<Roster>,
+    names: Vec<SiteName>,
+    last: Digest,
+    rounds: u64,
+    _dir: tempfile::TempDir,
+}
+
+/// When everything happens.
+const NOW: Timestamp = Timestamp(1_000_000_000_000);
+
+/// Test entropy: as good as its name is new.
+pub fn seed(what: &str, number: u64) -> Seed {
+    Seed::new(Digest::of_bulk(format!("{what}/{number}").as_bytes()).0)
+}
+
+impl Simulation {
+    /// A run of a study whose epoch is set up.
+    pub fn new(study: &str, model: &[u8], sites: u64) -> Self {
+        let key = Identity::from_seed(&seed("coordinator", 0));
+        let study = Study::parse(study).unwrap();
+        let (id, public) = (RunId::from_bytes([7; 16]), *key.public().as_bytes());
+        let spec = Arc::new(RunSpec::from_study(&study, id, public, model).unwrap());
+        let identity = |site| Arc::new(Identity::from_seed(&seed("identity", site)));
+        let mut identities: Vec<_> = (0..sites).map(identity).collect();
+        // in roster order, so that site k is member k
+        identities.sort_by_key(|identity| identity.public().id());
+        let ids: BTreeSet<_> = identities.iter().map(|who| who.public().id()).collect();
+        let policy = Policy {
+            approve: Approval::All,
+            peers: PeerTrust::Ids(ids),
+            min_cohort: 3,
+            bits_min: 8,
+            max_update_bytes: 1 << 30,
+            metrics: None,
+        };
+        let site = |(index, identity)| Site::new(index, identity, &spec, &policy);
+        let mut sites: Vec<Site> = (0..).zip(identities).map(site).collect();
+        let roster = enrol(&spec, &mut sites);
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::new(&dir.path().join("blobs")).unwrap();
+        let rounds = study.rounds();
+        Self {
+            model: blobs.put(model).unwrap(),
+            terms: Terms {
+                params: Arc::new(spec.params().clone()),
+                rounds: rounds.count,
+                target: rounds.cohort.target,
+                join: rounds.join_timeout,
+                report: rounds.report_timeout,
+            },
+            names: sites.iter().map(|site| site.name.clone()).collect(),
+            last: Digest::ZERO,
+            rounds: 0,
+            spec,
+            blobs,
+            key,
+            sites,
+            roster,
+            _dir: dir,
+        }
+    }
+
+    /// A round that the shipped final job ends, in which the sites in `lost` commit and never upload.
+    pub fn round(&mut self, train: impl Fn(usize, u64) -> Trained, lost: &[usize]) -> Seen {
+        let (spec, model) = (Arc::clone(&self.spec), self.model);
+        let blobs = self.blobs.clone();
+        self.round_ended_by(train, lost, |round, received| {
+            for upload in received.iter().flatten() {
+                blobs.put(&upload.packed).unwrap();
+            }
+            worker::run(&spec, &blobs, &model, &worker::Inputs::of(round).unwrap()).unwrap()
+        })
+    }
+
+    /// A round whose sum `compute` makes, or makes up.
+    pub fn round_ended_by(
+        &mut self,
+        train: impl Fn(usize, u64) -> Trained,
+        lost: &[usize],
+        compute: impl FnOnce(&Round, &[Option<Received>]) -> Computed,
+    ) -> Seen {
+        self.rounds += 1;
+        let mut round = self.open();
+        let clear = self.commit(&mut round, train);
+        let received = self.upload(&mut round, lost);
+        self.release(&mut round);
+        let computed = round::Event::JobDone(Box::new(compute(&round, &received)));
+        submit(&mut round, computed);
+        let Some(Outcome::Published(published)) = round.outcome().cloned() else {
+            panic!("no result: {:?}", round.outcome());
+        };
+        self.publish(&published);
+        Seen {
+            clear,
+            received,
+            published: *published,
+        }
+    }
+
+    fn open(&mut self) -> Round {
+        let n = self.roster.len();
+        let [commit_by, submit_by, expires] = self.terms.deadlines(NOW);
+        let round_config = self.spec.round_config_bytes(self.rounds);
+        let announcement = Announcement {
+            epoch_ctx: self.roster.ctx(),
+            round: self.rounds,
+            seq: self.rounds,
+            retry_of: Digest::ZERO,
+            model_hash: self.model.digest,
+            prev_result_hash: self.last,
+            roundcfg_hash: round_config_hash(&round_config),
+            holders: Bitmap::full(n),
+            threshold: self.spec.params().threshold(n, n),
+            commit_by_ms: commit_by.0,
+            submit_by_ms: submit_by.0,
+            expires_ms: expires.0,
+        };
+        let signature = announcement.sign(&self.key);
+        for site in &mut self.sites {
+            site.submit(Event::Opened {
+                announcement: Box::new(announcement.clone()),
+                signature,
+                round_config: round_config.clone(),
+                proofs: Vec::new(),
+            });
+        }
+        let attempt = Attempt::new(Arc::clone(&self.roster), announcement).unwrap();
+        let opening = Opening {
+            round_config,
+            ..Opening::default()
+        };
+        let (terms, names) = (self.terms.clone(), self.names.clone());
+        Round::open(terms, Arc::new(attempt), names, opening, NOW)
+    }
+
+    fn commit(&mut self, round: &mut Round, train: impl Fn(usize, u64) -> Trained) -> Vec<Clear> {
+        let mut clear = Vec::new();
+        for (index, site) in (0..).zip(&mut self.sites) {
+            let trained = train(index as usize, self.rounds);
+            clear.push(site.train(&trained));
+            let commit = Box::new(site.commit());
+            submit(round, round::Event::Committed { index, commit });
+            site.step(Step::Answered);
+        }
+        decide(round, NOW);
+        let cohort = round.cohort().expect("everybody committed").clone();
+        let signature = cohort.sign(&self.key);
+        for site in &mut self.sites {
+            let cohort = cohort.clone();
+            site.step(Step::CohortSeen { cohort, signature });
+        }
+        clear
+    }
+
+    fn upload(&mut self, round: &mut Round, lost: &[usize]) -> Vec<Option<Received>> {
+        let mut received = Vec::new();
+        for (index, site) in (0..).zip(&mut self.sites) {
+            if lost.contains(&(index as usize)) {
+                received.push(None);
+                continue;
+            }
+            let near = coordinator::neighbourhood(round.attempt(), round.commits(), index).unwrap();
+            let (packed, trailer) = site.upload(&near);
+            let upload = accept(round, index, &packed, &trailer);
+            let receipt = Receipt {
+                ctx: round.cohort().unwrap().ctx(),
+                upload_hash: upload.item.upload_hash,
+                time_ms: upload.at.0,
+            };
+            submit(round, round::Event::Uploaded(Box::new(upload)));
+            let signature = receipt.sign(&self.key);
+            site.step(Step::Received { receipt, signature });
+            let (lanes, _) = trailer.metadata.as_chunks::<8>();
+            received.push(Some(Received {
+                packed,
+                metadata: lanes.iter().map(|lane| u64::from_le_bytes(*lane)).collect(),
+            }));
+        }
+        let late = NOW + self.terms.report;
+        decide(round, late);
+        received
+    }
+
+    /// Attestations, the certificate, and the shares for it.
+    fn release(&mut self, round: &mut Round) {
+        let proposal = round.proposal().expect("the survivors are fixed").clone();
+        let signature = proposal.sign(&self.key);
+        let kept = round.uploads().values();
+        let items: Vec<SurvivorItem> = kept.map(|upload| upload.item).collect();
+        for (index, site) in (0..).zip(&mut self.sites) {
+            let shares = coordinator::share_items(round.attempt(), round.commits(), index).unwrap();
+            let attestation = Box::new(site.attest(&shares, &proposal, &signature, &items));
+            submit(round, round::Event::Attested { index, attestation });
+        }
+        decide(round, NOW);
+        let certificate: Certificate = round.certificate().expect("everybody attested").clone();
+        for (index, site) in (0..).zip(&mut self.sites) {
+            let list = Box::new(site.release(certificate.clone()));
+            submit(round, round::Event::Unmasked { index, list });
+            site.step(Step::Delivered);
+        }
+        decide(round, NOW);
+    }
+
+    fn publish(&mut self, published: &Published) {
+        let signature = published.result.sign(&self.key);
+        for site in &mut self.sites {
+            site.submit(Event::Finished {
+                place: (1, self.rounds),
+                result: Box::new(published.result.clone()),
+                signature,
+            });
+        }
+        (self.model, self.last) = (published.model, published.result.hash());
+    }
+}
+
+/// Advertisements, one roster, its certificate.
+fn enrol(spec: &RunSpec, sites: &mut [Site]) -> Arc<Roster> {
+    let advertisements: Vec<_> = sites.iter_mut().map(Site::join).collect();
+    let roster = Roster::new(Arc::new(spec.params().clone()), 1, &advertisements).unwrap();
+    let confirm = |site: &mut Site| site.confirm(advertisements.clone());
+    let signatures: Vec<_> = sites.iter_mut().map(confirm).collect();
+    let certificate = Certificate {
+        digest: roster.ctx(),
+        signatures: (0..).zip(signatures).collect(),
+    };
+    for site in sites {
+        site.submit(Event::RosterCertified(certificate.clone()));
+    }
+    Arc::new(roster)
+}
+
+fn submit(round: &mut Round, event: round::Event) {
+    round.admit(NOW, &event).unwrap();
+    round.handle(NOW, event).unwrap();
+}
+
+/// Takes every decision that is due.
+fn decide(round: &mut Round, at: Timestamp) {
+    while let Some(event) = round.due(at) {
+        round.handle(at, event).unwrap();
+    }
+}
+
+/// What the edge does with an upload before the machine hears of it.
+fn accept(round: &Round, index: u32, packed: &[u8], trailer: &UploadTrailer) -> round::Upload {
+    let hashes = site::chunks(round.attempt().params(), packed).map(Digest::of_bulk);
+    let root = chunk_root(&hashes.collect::<Vec<_>>()).unwrap();
+    let cohort = round.expects_upload(index).unwrap();
+    let checked = coordinator::check_trailer(round.attempt(), cohort, index, &root, trailer);
+    round::Upload {
+        item: SurvivorItem {
+            index,
+            upload_hash: checked.unwrap(),
+            signature: trailer.signature,
+        },
+        metadata: trailer.metadata.clone(),
+        blob: BlobRef::of(packed),
+        at: NOW,
+    }
+}
