@@ -113,20 +113,36 @@ impl Federation {
 
     /// Every site that is online polls and takes in what it is told.
     pub fn hear(&mut self) {
-        self.tick();
-        for site in self.sites.iter_mut().filter(|site| site.online) {
-            site.hear(self.now, &self.hub);
+        for index in 0..self.site_count() {
+            self.hear_at(index);
         }
+    }
+
+    /// One site polls, if it is online.
+    pub fn hear_at(&mut self, index: u32) {
+        self.tick();
+        let Self {
+            now, hub, sites, ..
+        } = self;
+        let site = &mut sites[index as usize];
+        if site.online {
+            site.hear(*now, hub);
+        }
+    }
+
+    fn site_count(&self) -> u32 {
+        u32::try_from(self.sites.len()).unwrap()
     }
 
     /// Every site that is online does what its machine asks of this kind; then the coordinator decides what is due.
     pub fn act(&mut self, kind: Kind) {
-        for index in 0..self.sites.len() {
+        for index in 0..self.site_count() {
             self.act_at(index, kind);
         }
     }
 
-    fn act_at(&mut self, index: usize, kind: Kind) {
+    /// One site does what its machine asks of this kind.
+    pub fn act_at(&mut self, index: u32, kind: Kind) {
         let Self {
             now,
             hub,
@@ -134,7 +150,7 @@ impl Federation {
             witness,
             ..
         } = self;
-        sites[index].act(*now, kind, hub, witness);
+        sites[index as usize].act(*now, kind, hub, witness);
         self.tick();
     }
 

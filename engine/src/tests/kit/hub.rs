@@ -44,6 +44,8 @@ pub struct Hub {
     /// What every computed round summed up to.
     pub sums: Vec<Summed>,
     pub online: BTreeSet<SiteName>,
+    /// Everything of a site that was refused.
+    pub refused: Vec<Rejection>,
     waiting: Option<NextRound>,
     appends: Appends,
 }
@@ -72,6 +74,7 @@ impl Hub {
             blobs: BTreeMap::from([(first.digest, model)]),
             sums: Vec::new(),
             online: BTreeSet::new(),
+            refused: Vec::new(),
             waiting: None,
             appends: appends.clone(),
         }
@@ -299,12 +302,16 @@ impl Hub {
             return Err(closed);
         }
         let index = index_in(&round.machine, site).ok_or(Rejection::NotAMember("roster"))?;
-        round.submit(at, event(index))
+        let told = round.submit(at, event(index));
+        self.refused.extend(told.clone().err());
+        told
     }
 
     pub fn tell_epoch(&mut self, at: Timestamp, event: epoch::Event) -> Result<(), Rejection> {
         let closed = Rejection::Elsewhere("epoch");
-        self.epoch.as_mut().ok_or(closed)?.submit(at, event)
+        let told = self.epoch.as_mut().ok_or(closed)?.submit(at, event);
+        self.refused.extend(told.clone().err());
+        told
     }
 
     /// Index of a site in the current attempt.

@@ -127,6 +127,8 @@ pub struct Site {
     pub loses: Option<(usize, &'static str)>,
     /// Whether its process crashed since somebody looked.
     pub crashed: bool,
+    /// The attempts of attestations, by digest: the output does not name its attempt, since a driver sends at once.
+    attests: BTreeMap<Digest, Digest>,
     spec: Arc<RunSpec>,
     /// What it added to the sum of each model, in clear.
     pub contributed: BTreeMap<Digest, Contributed>,
@@ -166,6 +168,7 @@ impl Site {
             fresh_draws: false,
             loses: None,
             crashed: false,
+            attests: BTreeMap::new(),
             spec: Arc::clone(spec),
             contributed: BTreeMap::new(),
             appends: appends.clone(),
@@ -231,6 +234,11 @@ impl Site {
 
     fn collect(&mut self) {
         let outputs = drain(&mut self.machine);
+        for output in &outputs {
+            if let (Output::Attest(attestation), Some(attempt)) = (output, self.machine.attempt()) {
+                self.attests.insert(attestation.digest, attempt.hash());
+            }
+        }
         self.asked
             .extend(outputs.iter().map(|output| format!("{output:?}")));
         self.pending.extend(outputs);
@@ -628,8 +636,7 @@ impl Site {
         witness: &mut Witness,
         attestation: Box<Attestation>,
     ) -> Result<(), Rejection> {
-        let current = self.machine.attempt().expect("it is in an attempt");
-        let ann_hash = current.hash();
+        let ann_hash = self.attests[&attestation.digest];
         witness.attestation(self.name.as_str(), ann_hash, &attestation);
         let attested = |index| round::Event::Attested { index, attestation };
         answered(hub.tell(at, ann_hash, &self.name, attested))
