@@ -248,7 +248,8 @@ impl Epoch {
         match self.phase {
             Phase::Confirming { .. } => Ok(()),
             Phase::Certified(_) => Err(Rejection::Repeated), // the roster has its quorum; one more changes nothing
-            Phase::Joining { .. } | Phase::Failed(_) => Err(out_of_phase("a confirmation", "over")),
+            Phase::Joining { .. } => Err(out_of_phase("a confirmation", "still being joined")),
+            Phase::Failed(_) => Err(out_of_phase("a confirmation", "over")),
         }
     }
 

@@ -90,11 +90,12 @@ pub fn notices(
     let history = run.history();
     let known = history.partition_point(|record| position(record) <= after);
     let mut all: Vec<(Position, Notice)> = history[known..].iter().map(result).collect();
-    all.extend(epoch.into_iter().flat_map(setup));
-    // An attempt that has ended asks nothing of anybody; what came of it is a result, or the certificate with the next attempt.
-    let live = round.filter(|round| round.outcome().is_none());
-    all.extend(live.into_iter().flat_map(attempt));
-    if run.state() != State::Running {
+    if run.state() == State::Running {
+        all.extend(epoch.into_iter().flat_map(setup));
+        // An attempt that has ended asks nothing of anybody; what came of it is a result, or the certificate with the next attempt.
+        let live = round.filter(|round| round.outcome().is_none());
+        all.extend(live.into_iter().flat_map(attempt));
+    } else {
         all.push((END, Notice::Ended(run.state())));
     }
     all.retain(|(position, _)| *position > after);

@@ -64,7 +64,7 @@ pub struct NextRound {
     pub prev_result: Digest,
     /// Abort certificates of earlier attempts for this model in which masked bytes may have been sent.
     pub abort_certificates: Vec<Certificate>,
-    /// Roster indices that may not hold shares again: their dealing failed.
+    /// Roster indices that are left out, since their dealing failed: they hold no shares, and their Commits are refused.
     pub excluded: Vec<u32>,
 }
 

@@ -49,8 +49,8 @@ fn each_step_of_a_round_adds_its_notice_behind_the_ones_before() {
     fed.settle();
     assert_eq!(
         ranks(&fed, start),
-        expect(&[(1, RESULT_RANK), (END.seq, END.rank)]),
-        "the attempt is over"
+        [(1, RESULT_RANK), (END.seq, END.rank)],
+        "the run is over"
     );
 }
 
@@ -88,4 +88,15 @@ fn an_aborted_attempt_is_not_offered_to_a_site_that_comes_too_late_for_it() {
     }
     assert!(fed.round().outcome().is_some());
     assert_eq!(ranks(&fed, Position::default()), [(0, 2), (0, 3)]);
+}
+
+#[test]
+fn a_run_that_is_over_offers_nothing_to_do() {
+    let mut fed = Federation::with(Setup::of(4).rounds(3));
+    fed.settle_until_round(2);
+    let now = fed.now;
+    let cancelled = crate::run::Event::Cancelled;
+    fed.hub.run.submit(now, cancelled).unwrap();
+    let left = ranks(&fed, Position::default());
+    assert_eq!(left, [(1, RESULT_RANK), (END.seq, END.rank)]);
 }
