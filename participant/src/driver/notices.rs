@@ -118,7 +118,13 @@ impl Driver {
         if known || epoch != self.machine.epoch() {
             return Ok(());
         }
-        let mut advertisements = self.site.link.roster(self.run, epoch, members).await?;
+        let mut advertisements = match self.site.link.roster(self.run, epoch, members).await {
+            Ok(advertisements) => advertisements,
+            Err(error) => {
+                tracing::warn!(run = %self.run, epoch, %error, "the roster could not be fetched; waiting for the next epoch");
+                return Ok(());
+            }
+        };
         if let Err(error) = self.site.check_bindings(&mut advertisements) {
             tracing::error!(run = %self.run, %error, "roster refused; nothing was signed");
             return Ok(());
