@@ -185,6 +185,11 @@ pub(crate) const KNOWN: &[Known] = &[
         "check --at, that the coordinator runs, and the network between; then repeat",
     ),
     known(
+        "STARTING",
+        Exit::Unreachable,
+        "repeat the command in a moment",
+    ),
+    known(
         "STOPPING",
         Exit::Unreachable,
         "repeat the command when the coordinator is back",

@@ -55,7 +55,7 @@ impl<J: Journal> Rounds<J> {
         ann_hash: &[u8],
     ) -> Result<(Handle<Round>, u32), Status> {
         let ann_hash = convert::digest("ann_hash", ann_hash).map_err(status::convert)?;
-        let round = run.round().ok_or_else(|| status::not_found("attempt"))?;
+        let round = run.round().ok_or_else(|| absent(run, "attempt"))?;
         if round.read().attempt().hash() != ann_hash {
             return Err(status::not_found("attempt"));
         }
@@ -206,6 +206,25 @@ impl<J: Journal> Rounds<J> {
                 None => return Err(status::invalid(&"the upload ended without its trailer")),
             }
         }
+    }
+}
+
+/// A machine that is not there. A run that goes on has one: it was just created, or the coordinator has started a moment ago, and a site
+/// must not take that for a refusal.
+fn absent<J: Journal>(run: &LiveRun<J>, what: &'static str) -> Status {
+    match run.run().read().state() {
+        State::Running => status::starting(),
+        State::Completed | State::Failed(_) | State::Cancelled => status::not_found(what),
+    }
+}
+
+/// The epoch that is open, if it has this number.
+fn numbered<J: Journal>(run: &LiveRun<J>, number: u64) -> Result<Handle<epoch::Epoch>, Status> {
+    let epoch = run.epoch().ok_or_else(|| absent(run, "epoch"))?;
+    if epoch.read().number() == number {
+        Ok(epoch)
+    } else {
+        Err(status::not_found("epoch"))
     }
 }
 
@@ -378,7 +397,7 @@ impl<J: Journal> RoundService for Rounds<J> {
             required("advertisement", request.advertisement).map_err(status::convert)?;
         let advertisement: Advertisement = advertisement.try_into().map_err(status::convert)?;
         Self::check_binding(&caller, &advertisement)?;
-        let epoch = run.epoch().ok_or_else(|| status::not_found("epoch"))?;
+        let epoch = run.epoch().ok_or_else(|| absent(&run, "epoch"))?;
         let event = epoch::Event::Advertised {
             site: caller.name.clone(),
             advertisement: Box::new(advertisement),
@@ -396,10 +415,7 @@ impl<J: Journal> RoundService for Rounds<J> {
         self.caller(&request)?;
         let request = request.into_inner();
         let run = self.run(&request.run_id)?;
-        let epoch = run
-            .epoch()
-            .filter(|epoch| epoch.read().number() == request.epoch);
-        let epoch = epoch.ok_or_else(|| status::not_found("epoch"))?;
+        let epoch = numbered(&run, request.epoch)?;
         let members: Vec<Advertisement> = epoch.read().advertisements().cloned().collect();
         let entry = |member| pb::GetRosterResponse {
             entry: Some(pb::RosterEntry::from(member)),
@@ -414,10 +430,7 @@ impl<J: Journal> RoundService for Rounds<J> {
         let caller = self.caller(&request)?;
         let request = request.into_inner();
         let run = self.run(&request.run_id)?;
-        let epoch = run
-            .epoch()
-            .filter(|epoch| epoch.read().number() == request.epoch);
-        let epoch = epoch.ok_or_else(|| status::not_found("epoch"))?;
+        let epoch = numbered(&run, request.epoch)?;
         let confirmation =
             required("confirmation", request.confirmation).map_err(status::convert)?;
         let confirmation = veilsum_secagg::message::RosterConfirmation::try_from(confirmation)

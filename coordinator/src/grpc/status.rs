@@ -10,6 +10,7 @@
 //! | unknown run, attempt, model | NOT_FOUND | NOT_FOUND |
 //! | a protocol check failed | INVALID_ARGUMENT | PROTOCOL_VIOLATION |
 //! | the store cannot write now | UNAVAILABLE | STORE_UNAVAILABLE |
+//! | a run that is being brought back, or a coordinator that stops | UNAVAILABLE | STARTING, STOPPING |
 //!
 //! The reason travels in `google.rpc.ErrorInfo`.
 
@@ -90,6 +91,14 @@ pub(super) fn request_id_conflict() -> Status {
     let message =
         "this request id was used for another study or model; choose a new one for a new run";
     status(Code::AlreadyExists, "REQUEST_ID_CONFLICT", message)
+}
+
+pub(super) fn starting() -> Status {
+    status(
+        Code::Unavailable,
+        "STARTING",
+        "the coordinator is bringing the run back; ask again",
+    )
 }
 
 pub(super) fn stopping() -> Status {
