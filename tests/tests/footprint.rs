@@ -1,10 +1,5 @@
 //! What the daemons take when there is nothing to do, in whatever profile the tests were built.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test may say plainly that it expects success"
-)]
-
 use veilsum_tests::{Federation, Study, files};
 
 /// Resident memory of an idle participant and of the coordinator.

@@ -142,15 +142,15 @@ fn a_site_does_not_start_with_a_certificate_that_is_not_its_own() {
     );
 }
 
-/// What `site` would advertise to a run, with a claim for the name `claimed`, made with the key of `signer`'s certificate.
+/// What site 0 would advertise to a run: the name it claims, whose key signed for it, and whose certificate stands beside it.
 fn advertisement(
     federation: &Federation,
     spec: &RunSpec,
-    site: &str,
     claimed: &str,
     signer: &str,
+    shown: &str,
 ) -> pb::Advertisement {
-    let seed = keystore::load_identity(&federation.dir(site).join("identity.key")).unwrap();
+    let seed = keystore::load_identity(&federation.members[0].dir.join("identity.key")).unwrap();
     let identity = Identity::from_seed(&Seed::new(*seed));
     let claim = BindingClaim {
         organisation: "Test".to_owned(),
@@ -165,7 +165,11 @@ fn advertisement(
         claim,
         scheme,
         signature,
-        chain: Vec::new(),
+        chain: vec![
+            CertificateDer::from_pem_file(federation.dir(shown).join("tls.pem"))
+                .unwrap()
+                .to_vec(),
+        ],
     };
     let params = Arc::new(spec.params().clone());
     AwaitingRoster::new(&params, 1, &identity, &binding, &Seed::new([7; 32]))
@@ -193,39 +197,35 @@ async fn nobody_joins_as_another_site_nor_with_a_binding_that_another_site_signe
         })
         .await;
     let spec = RunSpec::from_bytes(&fetched.unwrap().into_inner().run_spec).unwrap();
-    for (claimed, signer, words) in [
+    let mine = "its certificate is not the one of this connection";
+    let as_site_1 = "it names the site site-1, the certificate is site-0's";
+    for (claimed, signer, shown, words) in [
+        ("site-1", "site-0", "site-0", as_site_1),
+        ("site-1", "site-1", "site-1", as_site_1),
+        ("site-0", "site-1", "site-1", mine),
         (
+            "site-0",
             "site-1",
             "site-0",
-            "it names the site site-1, the certificate is site-0's",
+            "is not by the certificate's key",
         ),
-        (
-            "site-1",
-            "site-1",
-            "it names the site site-1, the certificate is site-0's",
-        ),
-        ("site-0", "site-1", "is not by the certificate's key"),
     ] {
         let request = pb::JoinEpochRequest {
             run_id: run_id.clone(),
-            advertisement: Some(advertisement(&federation, &spec, "site-0", claimed, signer)),
+            advertisement: Some(advertisement(&federation, &spec, claimed, signer, shown)),
         };
         let refused = site.join_epoch(request).await.unwrap_err();
+        let found = (refused.code(), reason(&refused));
         assert_eq!(
-            (refused.code(), reason(&refused).as_str()),
-            (Code::PermissionDenied, "BINDING_REFUSED")
+            found,
+            (Code::PermissionDenied, "BINDING_REFUSED".to_owned())
         );
         assert!(refused.message().contains(words), "{}", refused.message());
     }
+    let own = advertisement(&federation, &spec, "site-0", "site-0", "site-0");
     let request = pb::JoinEpochRequest {
         run_id,
-        advertisement: Some(advertisement(
-            &federation,
-            &spec,
-            "site-0",
-            "site-0",
-            "site-0",
-        )),
+        advertisement: Some(own),
     };
     site.join_epoch(request).await.unwrap(); // and as itself it may
 }
