@@ -1,6 +1,7 @@
 //! Epoch: advertisements → roster → roster certificate.
 //!
-//! The roster is fixed once, by a journalled decision, before anybody can be shown it. Source: protocol, section 6.
+//! The roster is fixed once, by a journalled decision, before anybody can be shown it. Whether a site's organisation stands behind its
+//! key is checked by the edge before the event, and by every member for itself. Source: protocol, section 6.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -2,7 +2,9 @@
 //!
 //! The contract: an event is first `admit`ted (all checks, nothing changes), then made durable, then `handle`d; outputs are drained
 //! after every `handle`. Same events at the same times, same state: no clock, randomness, thread or hash map in here. Starting is
-//! replaying: `handle` every entry with its own time, throw the outputs away, `resume`.
+//! replaying: `handle` every entry with its own time, throw the outputs away, `resume`. There is no other way to start.
+//!
+//! The journal, the clock and the senders are the driver's; a machine never counts, logs or waits.
 
 use veilsum_common::time::Timestamp;
 

@@ -3,7 +3,17 @@
 //! It joins three parts that one transaction must see together: the ledger ([`crate::ledger`]), the site's own contribution to the
 //! current attempt ([`session`]) and its duty to others ([`holder`]). Secrets live in the [`Vault`]; events carry none. What is
 //! fetched again after a crash (opened shares, a proposal under judgement) is a cache, never an event.
+//!
+//! **How to drive it.** For each event: [`Machine::admit`], [`Participant::secrets`], append the entry and the changes of the vault in
+//! one transaction, [`Participant::apply`], [`Machine::handle`], then every output at once. The order matters: what `handle` asks for
+//! depends on what the vault holds. After a start: the vault as it was stored, every entry handled, outputs thrown away,
+//! [`Machine::resume`].
+//!
+//! What it deliberately leaves to the edge: calls and their repetition, the trainer and the update file, certificates behind identity
+//! keys, the rollback marker. Source: protocol, sections 12 to 15 (13 is normative).
 
+mod chain;
+mod enrolment;
 pub mod holder;
 pub mod session;
 
@@ -20,11 +30,11 @@ use veilsum_secagg::message::{
     AbortAttestation, Advertisement, Announcement, Attestation, Cohort, Receipt,
     RosterConfirmation, RoundResult, SurvivorProposal, UnmaskList,
 };
-use veilsum_secagg::params::{Params, round_config_hash};
-use veilsum_secagg::participant::{AwaitingRoster, Binding};
-use veilsum_secagg::{Certificate, Culprit, Digest, Error, Fault};
+use veilsum_secagg::params::Params;
+use veilsum_secagg::participant::Binding;
+use veilsum_secagg::{Certificate, Culprit, Digest, Error};
 
-use crate::ledger::{LastResult, Ledger, Line};
+use crate::ledger::{LastResult, Ledger};
 use crate::machine::Machine;
 use crate::policy::Policy;
 use crate::rejection::Rejection;
@@ -335,62 +345,9 @@ impl Participant {
         }
     }
 
-    /// Applies vault changes that are durable.
+    /// Applies vault changes that are durable, before [`Machine::handle`] takes in the event they belong to.
     pub fn apply(&mut self, ops: Vec<SecretOp>) {
         self.vault.apply(ops);
-    }
-
-    fn awaiting(&self) -> Result<(AwaitingRoster, Advertisement), Rejection> {
-        let EpochPhase::Joined { epoch, binding } = &self.epoch else {
-            return Err(Rejection::OutOfPhase {
-                what: "a roster",
-                phase: "not joining an epoch",
-            });
-        };
-        let seed = self
-            .vault
-            .seed(Name::EpochSeed(*epoch))
-            .ok_or(Error::Stored("epoch seed"))?;
-        Ok(AwaitingRoster::new(
-            &self.params,
-            *epoch,
-            &self.setting.identity,
-            binding,
-            &seed,
-        ))
-    }
-
-    fn enrol_secrets(&self, advertisements: &[Advertisement]) -> Result<Vec<SecretOp>, Rejection> {
-        let roster = self.roster_of(advertisements)?;
-        let (awaiting, _) = self.awaiting()?;
-        let channels = awaiting.accept(&roster)?;
-        let epoch = roster.epoch();
-        Ok(vec![
-            SecretOp::put(Name::Channels(epoch), &channels.to_secret_bytes()),
-            SecretOp::erase(Name::EpochSeed(epoch)),
-        ])
-    }
-
-    fn roster_of(&self, advertisements: &[Advertisement]) -> Result<Roster, Rejection> {
-        Ok(Roster::new(
-            Arc::clone(&self.params),
-            self.epoch(),
-            advertisements,
-        )?)
-    }
-
-    fn finish_secrets(&self) -> Vec<SecretOp> {
-        self.vault
-            .end_attempts()
-            .chain(self.end_rounding())
-            .collect()
-    }
-
-    /// The rounding of the pinned contribution, which a result or another contribution puts an end to.
-    fn end_rounding(&self) -> Vec<SecretOp> {
-        let pinned = self.contribution.as_ref();
-        let name = pinned.map(|contribution| Name::Rounding(contribution.model_hash));
-        name.map(SecretOp::erase).into_iter().collect()
     }
 
     /// Index of this site in its roster.
@@ -398,245 +355,6 @@ impl Participant {
         roster
             .index_of(&self.setting.identity.public().id())
             .ok_or(Rejection::NotAMember("roster"))
-    }
-
-    fn certified_roster(&self) -> Result<&Arc<Roster>, Rejection> {
-        match &self.epoch {
-            EpochPhase::Enrolled {
-                roster,
-                certified: true,
-            } => Ok(roster),
-            _ => Err(Rejection::OutOfPhase {
-                what: "an announcement",
-                phase: "without a certified roster",
-            }),
-        }
-    }
-
-    fn admit_joined(&self, epoch: u64) -> Result<(), Rejection> {
-        if epoch == self.epoch() {
-            return Err(Rejection::Repeated);
-        }
-        if epoch < self.epoch() {
-            Err(Rejection::Elsewhere("epoch"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn admit_enrolled(&self, advertisements: &[Advertisement]) -> Result<(), Rejection> {
-        if let EpochPhase::Enrolled { roster, .. } = &self.epoch {
-            let same = self
-                .roster_of(advertisements)
-                .is_ok_and(|offered| offered.ctx() == roster.ctx());
-            return Err(if same {
-                Rejection::Repeated
-            } else {
-                Rejection::Conflict("roster")
-            });
-        }
-        let roster = self.roster_of(advertisements)?;
-        let (_, own) = self.awaiting()?;
-        let me = self.me(&roster)?;
-        if advertisements
-            .get(me as usize)
-            .is_none_or(|listed| listed.x_pk != own.x_pk)
-        {
-            return Err(Fault::Context("advertisement").by_coordinator().into());
-        }
-        Ok(self.setting.policy.accepts_roster(&roster)?)
-    }
-
-    fn admit_certificate(&self, certificate: &Certificate) -> Result<(), Rejection> {
-        match &self.epoch {
-            EpochPhase::Enrolled {
-                certified: true, ..
-            } => Err(Rejection::Repeated),
-            EpochPhase::Enrolled {
-                roster,
-                certified: false,
-            } => {
-                certificate.certify_roster(roster)?;
-                Ok(())
-            }
-            _ => Err(Rejection::OutOfPhase {
-                what: "a roster certificate",
-                phase: "not enrolled",
-            }),
-        }
-    }
-
-    fn admit_opened(&self, at: Timestamp, event: &Event) -> Result<(), Rejection> {
-        let Event::Opened {
-            announcement,
-            signature,
-            round_config,
-            proofs,
-        } = event
-        else {
-            return Ok(());
-        };
-        let roster = self.certified_roster()?;
-        self.me(roster)?;
-        if !announcement.verifies(&self.coordinator, signature) {
-            return Err(Fault::Signature("announcement").by_coordinator().into());
-        }
-        Attempt::new(Arc::clone(roster), (**announcement).clone())?; // first, since attempt numbers count within an epoch
-        self.ledger.accepts(at, roster, announcement, proofs)?;
-        // What trainers are told follows from the study alone: the coordinator cannot tell one site something else.
-        let due = self.setting.spec.round_config_bytes(announcement.round);
-        if *round_config != due || round_config_hash(&due) != announcement.roundcfg_hash {
-            return Err(Fault::Context("round configuration")
-                .by_coordinator()
-                .into());
-        }
-        Ok(())
-    }
-
-    fn admit_finished(
-        &self,
-        place: Place,
-        result: &RoundResult,
-        signature: &Signature,
-    ) -> Result<(), Rejection> {
-        if let Some(last) = &self.ledger.last
-            && place <= last.place
-        {
-            let same = last.place != place || last.result_hash == result.hash();
-            return Err(if same {
-                Rejection::Repeated
-            } else {
-                Rejection::Conflict("result")
-            });
-        }
-        if !result.verifies(&self.coordinator, signature) {
-            return Err(Fault::Signature("result").by_coordinator().into());
-        }
-        let seen = self
-            .current
-            .as_ref()
-            .filter(|current| current.place() == place)
-            .and_then(|current| current.cohort.as_ref());
-        if seen.is_some_and(|cohort| cohort.ctx() != result.ctx) {
-            return Err(Fault::Equivocation("cohort").by_coordinator().into());
-        }
-        Ok(())
-    }
-
-    fn accept_opened(
-        &mut self,
-        announcement: Announcement,
-        round_config: Vec<u8>,
-    ) -> Result<(), Rejection> {
-        let roster = Arc::clone(self.certified_roster()?);
-        let me = self.me(&roster)?;
-        let place = (roster.epoch(), announcement.seq);
-        let attempt = Arc::new(Attempt::new(roster, announcement.clone())?);
-        let holder = HolderPhase::open(&attempt, me);
-        self.ledger.abort_older(place);
-        self.ledger.round = announcement.round;
-        self.ledger
-            .first_model
-            .get_or_insert(announcement.model_hash);
-        let line = Line {
-            round: announcement.round,
-            ann_hash: attempt.hash(),
-            model_hash: announcement.model_hash,
-            announcement: Some(announcement),
-            duty: holder.duty(),
-            masked: false,
-        };
-        self.ledger.attempts.insert(place, line);
-        (self.opened, self.proposal, self.abort) = (None, None, None);
-        self.current = Some(Current {
-            attempt,
-            round_config,
-            cohort: None,
-            session: SessionPhase::Training,
-            holder,
-        });
-        self.ask_session();
-        Ok(())
-    }
-
-    fn accept_finished(&mut self, place: Place, result: &RoundResult) {
-        self.ledger.last = Some(LastResult {
-            place,
-            result_hash: result.hash(),
-            next_model: result.next_model_hash,
-        });
-        for line in self.ledger.attempts.values_mut() {
-            line.announcement = None;
-        }
-        self.served = self.contribution.take().map(|served| served.update);
-        self.outputs.extend(self.served.map(Output::Forget));
-        if let Some(current) = &mut self.current {
-            current.session = SessionPhase::Over;
-        }
-        (self.opened, self.proposal, self.abort) = (None, None, None);
-    }
-
-    fn admit_trained(&self, contribution: &Contribution) -> Result<(), Rejection> {
-        if self.contribution.as_ref() == Some(contribution) {
-            return Err(Rejection::Repeated);
-        }
-        if self
-            .contribution
-            .as_ref()
-            .is_some_and(|known| known.model_hash == contribution.model_hash)
-        {
-            return Err(Rejection::Conflict("contribution to this model"));
-        }
-        let current = self
-            .current
-            .as_ref()
-            .ok_or(Rejection::Elsewhere("attempt"))?;
-        let wanted = current.attempt.announcement();
-        let fits = wanted.model_hash == contribution.model_hash
-            && wanted.roundcfg_hash == contribution.roundcfg_hash;
-        if fits {
-            Ok(())
-        } else {
-            Err(Rejection::Elsewhere("model"))
-        }
-    }
-
-    fn accept_trained(&mut self, contribution: Contribution) {
-        let update = contribution.update;
-        let older = self.contribution.replace(contribution);
-        let served = older.map(|older| older.update);
-        self.served = served.filter(|older| *older != update);
-        self.outputs.extend(self.served.map(Output::Forget));
-        self.ask_session();
-    }
-
-    /// Roster confirmation of this site: one per epoch, the same every time.
-    fn confirm(&mut self) {
-        if let EpochPhase::Enrolled {
-            roster,
-            certified: false,
-        } = &self.epoch
-            && let Ok(confirmation) = roster.confirm(&self.setting.identity)
-        {
-            self.outputs.push_back(Output::Confirm(confirmation));
-        }
-    }
-
-    fn join(&mut self) {
-        if let Ok((_, advertisement)) = self.awaiting() {
-            self.outputs
-                .push_back(Output::Join(Box::new(advertisement)));
-        }
-    }
-
-    fn enrol(&mut self, advertisements: &[Advertisement]) -> Result<(), Rejection> {
-        let roster = Arc::new(self.roster_of(advertisements)?);
-        self.epoch = EpochPhase::Enrolled {
-            roster,
-            certified: false,
-        };
-        self.confirm();
-        Ok(())
     }
 }
 

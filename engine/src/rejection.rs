@@ -1,4 +1,6 @@
 //! The two ways of saying no, never mixed: a [`Rejection`] refuses one event and changes nothing, an [`Abort`] ends a round.
+//!
+//! Which status of the wire or exit code follows is the borders' business. Source: protocol, section 12 (which event ends what).
 
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::Error as Protocol;

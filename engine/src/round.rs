@@ -1,7 +1,8 @@
 //! Round: one attempt from announcement to result, as the coordinator sees it.
 //!
 //! A phase changes only here, by a `*Closed` decision that names the set; a phase file decides and checks, it never moves on by
-//! itself. Source: protocol, sections 7 to 12.
+//! itself. Vectors never come in here: an upload is the name of staged bytes, and the sum is a job that the world is asked to do.
+//! Source: protocol, sections 7 to 12; commit points, section 14.
 
 mod aborting;
 mod attesting;

@@ -1,4 +1,8 @@
 //! Run: which epoch, which round, which attempt comes next, and when it is over.
+//!
+//! It learns of its parts only how they ended, and asks the world to open the next one. A round that fails is tried again as long as
+//! trying can help; what is lost ends the run, since a further contribution to the same model is every site's own decision (R4), for
+//! which this version has no path. Source: protocol, sections 6 (life of an epoch), 11.1 (exclusion) and 12.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,6 @@
 //! What the machines need of a run: its frozen parameters and its two timeouts. Everything else of a study is the edge's business.
+//!
+//! Source: protocol, section 7 (deadlines of an attempt).
 
 use std::sync::Arc;
 

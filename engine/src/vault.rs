@@ -1,7 +1,9 @@
 //! The secrets a site's journalled events depend on, kept apart from the events so that they can be erased before them.
 //!
 //! The edge stores every [`SecretOp`] in the same transaction as the event it belongs to. On start the vault comes back as it was
-//! last; replaying events never touches it, so what was erased stays erased.
+//! last; replaying events never touches it, so what was erased stays erased. Sealing, and erasing for real, are the edge's business.
+//!
+//! Source: protocol, sections 4 (what is erased when) and 14.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! Giving an attempt up: at once while nobody can have sent a masked byte, else with the word of t holders that nothing of it will
-//! ever be released. Without that word a new attempt could not be told from an attack.
+//! ever be released. Without that word a new attempt could not be told from an attack. Source: protocol, section 12.
 
 use veilsum_secagg::message::AbortAttestation;
 use veilsum_secagg::{Certificate, coordinator};

@@ -1,4 +1,6 @@
-//! Waiting for holders to attest the survivors, until every cohort member has t clean holders; then the set is certified.
+//! Waiting for holders to attest the survivors, until every cohort member has t clean holders; then the set is certified (CP6).
+//!
+//! Source: protocol, sections 10 and 11.1.
 
 use veilsum_secagg::coordinator::{self, Recoverability};
 use veilsum_secagg::message::Attestation;

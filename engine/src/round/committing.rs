@@ -1,4 +1,6 @@
-//! Waiting for Commits, until everybody answered or the join deadline; then the cohort is fixed.
+//! Waiting for Commits, until everybody answered or the join deadline; then the cohort is fixed (CP3).
+//!
+//! Source: protocol, sections 7 (the barrier stands after training) and 8.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,7 @@
-//! Waiting for the final job; its first journalled result counts.
+//! Waiting for the final job; its first journalled result counts (J).
+//!
+//! What the job computes is not judged here: it is a pure function, and the sites learn what it gave from the signed result. Source:
+//! protocol, sections 11.4 and 14.
 
 use veilsum_secagg::message::RoundResult;
 

@@ -1,4 +1,6 @@
-//! Waiting for uploads, until all of the cohort are there or the report deadline; then the survivors are fixed, once.
+//! Waiting for uploads (CP4), until all of the cohort are there or the report deadline; then the survivors are fixed, once (CP5).
+//!
+//! The bytes, the header and the signed trailer were checked where they arrived. Source: protocol, sections 9 and 10.
 
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::message::{Cohort, SurvivorItem};

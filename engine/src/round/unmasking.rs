@@ -1,4 +1,6 @@
-//! Waiting for unmask shares, until every cohort member has t scalars that match its commitments.
+//! Waiting for unmask shares (CP7), until every cohort member has t scalars that match its commitments.
+//!
+//! Joining them is the final job's business. Source: protocol, sections 11.2 and 11.3.
 
 use veilsum_secagg::coordinator;
 use veilsum_secagg::message::UnmaskList;
