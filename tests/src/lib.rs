@@ -20,5 +20,5 @@ mod study;
 
 pub use federation::{Federation, Member, over};
 pub use process::{Process, binary, run_to_end};
-pub use proxy::{Call, Moment, Proxy};
+pub use proxy::{Call, Moment, Proxy, Sent};
 pub use study::Study;

@@ -1,10 +1,13 @@
 //! A stop on the way between one site and the coordinator: it shows the site a coordinator's certificate and the coordinator the
-//! site's own, passes every call on as it is, and holds the one that a test names until it is told to let go.
+//! site's own, passes every call on as it is, keeps what the site sent, and holds the call that a test names until it is told to let go.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use hyper::body::Frame;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::Status;
@@ -39,7 +42,29 @@ pub struct Proxy {
 struct Gate {
     held: watch::Sender<Held>,
     arrived: watch::Sender<Option<(Call, Moment)>>,
-    calls: Mutex<BTreeMap<String, u64>>,
+    sent: Mutex<Vec<Arc<Sent>>>,
+}
+
+/// One call, and every byte of its messages.
+#[derive(Debug)]
+pub struct Sent {
+    pub call: String,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Sent {
+    /// The messages, as gRPC frames them: a flag, a length, the message.
+    pub fn messages(&self) -> Vec<Vec<u8>> {
+        let bytes = self.bytes.lock().unwrap();
+        let (mut rest, mut messages) = (&bytes[..], Vec::new());
+        while let [0, a, b, c, d, later @ ..] = rest {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            let (message, later) = later.split_at(length);
+            messages.push(message.to_vec());
+            rest = later;
+        }
+        messages
+    }
 }
 
 /// What is held, and how often everything that was held was thrown away.
@@ -69,7 +94,7 @@ impl Proxy {
         let gate = Arc::new(Gate {
             held: watch::Sender::default(),
             arrived: watch::Sender::new(None),
-            calls: Mutex::default(),
+            sent: Mutex::default(),
         });
         let (channel, passing) = (federation.channel(&name), Arc::clone(&gate));
         let service = tower::service_fn(move |request| {
@@ -111,9 +136,14 @@ impl Proxy {
     }
 
     /// How often the site made this call.
-    pub fn count(&self, call: Call) -> u64 {
-        let calls = self.gate.calls.lock().unwrap();
-        calls.get(call).copied().unwrap_or_default()
+    pub fn count(&self, call: Call) -> usize {
+        let sent = self.sent();
+        sent.iter().filter(|sent| sent.call == call).count()
+    }
+
+    /// Every call of the site so far.
+    pub fn sent(&self) -> Vec<Arc<Sent>> {
+        self.gate.sent.lock().unwrap().clone()
     }
 }
 
@@ -126,8 +156,13 @@ impl Drop for Proxy {
 impl Gate {
     async fn pass(&self, channel: Channel, request: Request<Body>) -> Response<Body> {
         let call = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        *self.calls.lock().unwrap().entry(call.clone()).or_default() += 1;
+        let sent = Arc::new(Sent {
+            call: call.clone(),
+            bytes: Mutex::default(),
+        });
+        self.sent.lock().unwrap().push(Arc::clone(&sent));
         self.stop(&call, Moment::Before).await;
+        let request = request.map(|body| Body::new(Tapped { body, sent }));
         let answer = match channel.oneshot(request).await {
             Ok(answer) => answer,
             Err(error) => Status::unavailable(error.to_string()).into_http(),
@@ -148,5 +183,33 @@ impl Gate {
         if after.await.unwrap().lost != before.lost {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// A body that is kept on its way.
+struct Tapped {
+    body: Body,
+    sent: Arc<Sent>,
+}
+
+impl hyper::body::Body for Tapped {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.sent.bytes.lock().unwrap().extend_from_slice(data);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
     }
 }

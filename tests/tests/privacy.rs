@@ -1,20 +1,24 @@
 //! A coordinator that keeps all it receives finds no site's update in it; a control shows that it would. And masking changes nothing:
 //! the model is, bit for bit, the one that a plain sum gives.
+//!
+//! Most of it in one thread with entropy that can be repeated; at the end real sites, through a proxy that keeps all they send.
 
 #![expect(
     clippy::unwrap_used,
     reason = "a test may say plainly that it expects success"
 )]
 
+use prost::Message as _;
 use veilsum_common::RunSpec;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::model;
 use veilsum_engine::round::{Computed, Round};
+use veilsum_proto::pb;
 use veilsum_secagg::ring::{centred, pack, unpack};
 use veilsum_secagg::{Digest, keys::Seed};
 use veilsum_tests::simulation::{Clear, Received, Seen, Simulation, Trained, seed};
 use veilsum_tests::statistics::{CHI_SQUARE_LIMIT, chi_square, correlation};
-use veilsum_tests::{Study, files};
+use veilsum_tests::{Federation, Proxy, Sent, Study, files};
 
 /// Elements of the vector that correlations are taken over.
 const D: u32 = 100_000;
@@ -235,4 +239,105 @@ fn the_masked_runs_model_is_the_plain_runs_bit_for_bit() {
         assert!(model == plain, "round {round}");
     }
     assert_ne!(plain, initial);
+}
+
+/// The packed vector of an upload that a proxy kept.
+fn packed(sent: &Sent) -> Vec<u8> {
+    let mut packed = Vec::new();
+    for message in sent.messages() {
+        let message = pb::SubmitMaskedRequest::decode(&message[..]).unwrap();
+        if let Some(pb::submit_masked_request::Part::Piece(piece)) = message.part {
+            packed.extend_from_slice(&piece.data);
+        }
+    }
+    packed
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_real_site_sends_holds_its_update_or_its_numbers() {
+    let examples = |site: usize| 70_000_001 + 1_000_003 * site as u64;
+    let mut federation = Federation::new(3, 3, |site, dir| {
+        let command = files::trainer(site, dir, "");
+        let result = format!(
+            r#"{{"num_examples": {}, "metrics": {{"loss": 1.5}}}}"#,
+            examples(site)
+        );
+        std::fs::write(dir.join("result.json"), result).unwrap();
+        std::fs::write(
+            dir.join("update.safetensors"),
+            files::delta(&update(site, 1, D)),
+        )
+        .unwrap();
+        command
+    });
+    let mut proxies = Vec::new();
+    for site in 0..3 {
+        proxies.push(Proxy::before(&federation, site).await);
+    }
+    federation.start_all();
+    let study = Study {
+        weight: r#"{ by = "examples", max = 100000000 }"#,
+        ..Study::of(3, 1)
+    };
+    let run = federation.submit(&study.to_toml(), &zeros(D)).await;
+    federation.completed(&run.run_id).await;
+
+    let study = veilsum_common::study::Study::parse(&study.to_toml()).unwrap();
+    let id = run.run_id.parse().unwrap();
+    let key = *veilsum_secagg::keys::Identity::from_seed(&seed("any", 0))
+        .public()
+        .as_bytes();
+    let spec = RunSpec::from_study(&study, id, key, &zeros(D)).unwrap();
+    let limit = 5.0 / f64::from(D).sqrt();
+    for (uploader, proxy) in proxies.iter().enumerate() {
+        let sent = proxy.sent();
+        let uploads = sent.iter().filter(|sent| sent.call == "SubmitMasked");
+        let uploaded: Vec<_> = uploads.map(|sent| packed(sent)).collect();
+        assert_eq!(uploaded.len(), 1);
+        let uploaded = floats(&lanes(&spec, &uploaded[0]));
+        for site in 0..3 {
+            let update: Vec<f64> = update(site, 1, D).into_iter().map(f64::from).collect();
+            let found = correlation(&uploaded, &update);
+            assert!(
+                found.abs() < limit,
+                "{uploader}'s upload and {site}'s update: {found}"
+            );
+        }
+        // its numbers, as its lanes hold them and as a message would, and a piece of its update
+        let own = Trained {
+            update: update(uploader, 1, D),
+            examples: examples(uploader),
+            loss: 1.5,
+            rounding: rounding(uploader, 1),
+        };
+        let clear = Clear::of(&spec, &own);
+        let mut secrets: Vec<Vec<u8>> = clear
+            .metadata
+            .iter()
+            .map(|lane| lane.to_le_bytes().to_vec())
+            .collect();
+        let mut number = Vec::new();
+        prost::encoding::encode_varint(examples(uploader), &mut number);
+        secrets.push(number);
+        secrets.push(
+            own.update[..4]
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
+        );
+        for message in sent.iter().flat_map(|sent| sent.messages()) {
+            for secret in &secrets {
+                assert!(
+                    !contains(&message, secret),
+                    "{secret:?} in a message of {uploader}"
+                );
+            }
+        }
+    }
 }
