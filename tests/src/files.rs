@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 
@@ -98,4 +99,14 @@ impl Pipe {
             .await
             .unwrap();
     }
+}
+
+/// Waits until there is no such file any more.
+pub async fn gone(path: &str) {
+    patiently(&format!("{path} does not go away"), async {
+        while Path::new(path).exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }

@@ -225,3 +225,49 @@ async fn both_daemons_end_with_code_0_when_asked_to_stop_and_go_on_where_they_we
     assert_eq!(files::trained(&dir), [1, 1]);
     assert_eq!(files::trained(&federation.members[1].dir), [1]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_dies_together_and_wherever_every_round_counts_everybody_once() {
+    let calls = [
+        "FetchModel",
+        "CommitRound",
+        "GetNeighbourKeys",
+        "SubmitMasked",
+        "GetShares",
+        "AttestSurvivors",
+        "Unmask",
+    ];
+    let mut federation = federation(5, 5);
+    let mut proxies = Vec::new();
+    for site in 0..5 {
+        proxies.push(Proxy::before(&federation, site).await);
+    }
+    federation.start_all();
+    let rounds = 24;
+    let run = federation
+        .submit(&Study::of(5, rounds).to_toml(), &model())
+        .await;
+    // two sites at a time, one before and one after the same message; every third time the coordinator with them
+    for number in 0..21 {
+        let victims = [number % 5, (number + 1 + number % 4) % 5];
+        for (victim, moment) in victims.into_iter().zip([Moment::Before, Moment::After]) {
+            proxies[victim].hold(calls[number % 7], moment);
+        }
+        for victim in victims {
+            proxies[victim].reached().await;
+        }
+        for victim in victims {
+            federation.kill_site(victim);
+            proxies[victim].lose();
+        }
+        if number % 3 == 0 {
+            federation.restart_coordinator();
+        }
+        for victim in victims {
+            federation.start_site(victim);
+        }
+    }
+    let run = federation.completed(&run.run_id).await;
+    assert_eq!(counts(&run), vec![(5, 5); 24]);
+    trained_once(&federation, rounds);
+}
