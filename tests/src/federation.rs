@@ -337,6 +337,16 @@ impl Federation {
     }
 }
 
+impl Drop for Federation {
+    /// Keeps everything for a person to look at if the test failed.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.root.disable_cleanup(true);
+            eprintln!("logs and data are kept in {}", self.root.path().display());
+        }
+    }
+}
+
 /// A port that nobody listens on now.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

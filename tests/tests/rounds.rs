@@ -1,10 +1,5 @@
 //! Many rounds over real processes and real mutual TLS, and what may go differently in a round without harm.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test may say plainly that it expects success"
-)]
-
 use std::fs;
 
 use veilsum_proto::pb;
