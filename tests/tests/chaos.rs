@@ -1,6 +1,5 @@
-//! Pairs of daemons that die at one message, again and again in one run: every round counts everybody once.
-//!
-//! A [`Proxy`] before each site holds the message, so that the same things happen however fast a machine is.
+//! Pairs of sites that die about one message, every third time with the coordinator, again and again in one run: every round counts
+//! everybody once.
 
 use veilsum_tests::{Federation, Moment, Proxy, Study, files};
 
@@ -34,8 +33,10 @@ async fn whoever_dies_together_and_wherever_every_round_counts_everybody_once() 
         for (victim, moment) in victims.into_iter().zip([Moment::Before, Moment::After]) {
             proxies[victim].hold(calls[number % 7], moment);
         }
-        for victim in victims {
-            proxies[victim].reached().await;
+        // the other one may be past this message, or in the middle of anything
+        tokio::select! {
+            () = proxies[victims[0]].reached() => {}
+            () = proxies[victims[1]].reached() => {}
         }
         for victim in victims {
             federation.kill_site(victim);
@@ -53,7 +54,8 @@ async fn whoever_dies_together_and_wherever_every_round_counts_everybody_once() 
         assert_eq!((round.cohort, round.survivors), (5, 5), "{:?}", run.history);
     }
     for member in &federation.members {
-        let expected: Vec<u64> = (1..=rounds).collect();
-        assert_eq!(files::trained(&member.dir), expected, "{}", member.name);
+        let mut trained = files::trained(&member.dir);
+        trained.dedup(); // training that was cut short starts over
+        assert!(trained.into_iter().eq(1..=rounds), "{}", member.name);
     }
 }
