@@ -467,3 +467,31 @@ async fn a_study_for_two_sites_is_refused_with_the_limit_and_the_remedy() {
         assert!(refused.message().contains(words), "{}", refused.message());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_on_the_same_data_does_not_start() {
+    let mut federation = federation(1);
+    federation.start_site(0);
+    federation.logged("site-0", &["participant ready"]).await;
+    federation.logged("main", &["coordinator ready"]).await;
+    let main = federation.dir("main");
+    let text = fs::read_to_string(main.join("coordinator.toml")).unwrap();
+    let elsewhere = text.replace(&federation.port.to_string(), "0");
+    fs::write(main.join("second.toml"), elsewhere).unwrap();
+    for (daemon, dir, config) in [
+        (
+            "veilsum-participant",
+            &federation.members[0].dir,
+            "site.toml",
+        ),
+        ("veilsum-coordinator", &main, "second.toml"),
+    ] {
+        let ended = run_to_end(daemon, dir, config);
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("in use") || said.contains("another"),
+            "{said}"
+        );
+    }
+}
