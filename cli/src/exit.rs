@@ -418,11 +418,16 @@ fn called(status: &Status) -> Failure {
             status.message().to_owned(),
         );
     }
+    if link::is_passing(status) {
+        return Failure::new(
+            "COORDINATOR_UNREACHABLE",
+            Exit::Unreachable,
+            link::explain(status),
+        );
+    }
     let code = match exit_of(status.code()) {
-        Exit::Unreachable => "COORDINATOR_UNREACHABLE",
         Exit::NotPermitted => "NOT_PERMITTED",
         Exit::Invalid => "INVALID_MESSAGE",
-        Exit::Internal if link::is_passing(status) => "COORDINATOR_UNREACHABLE",
         _ => "INTERNAL",
     };
     Failure::new(code, exit_of(status.code()), link::explain(status))

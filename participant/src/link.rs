@@ -89,13 +89,16 @@ pub fn refusal(status: &Status) -> Option<&io::Error> {
 }
 
 /// Whether asking again may help.
+///
+/// What the coordinator says comes as a bare status. A status with a cause was made at this end from a broken connection, and its code
+/// then says only how it broke: a stream that is cut can be INTERNAL, OUT_OF_RANGE or anything else.
 pub fn is_passing(status: &Status) -> bool {
-    let transport = std::error::Error::source(status).is_some();
-    match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => true,
-        Code::Cancelled | Code::Unknown => transport,
-        _ => false,
-    }
+    let broken = std::error::Error::source(status).is_some();
+    let later = matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted
+    );
+    broken || later
 }
 
 /// A channel to the coordinator at `url`, connected when first used and again whenever it breaks.
@@ -490,3 +493,6 @@ async fn join(
     }
     Ok(whole)
 }
+
+#[cfg(test)]
+mod tests;
