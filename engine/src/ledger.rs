@@ -31,12 +31,12 @@ pub enum Duty {
 }
 
 /// The last line of an attempt; kept to the end of the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Line {
     /// Its round.
     pub round: u64,
-    /// Its announcement, needed to check an abort certificate; `None` once the round is over.
-    pub announcement: Option<Announcement>,
+    /// The attempt itself, needed to check what its holders signed; `None` once the round is over.
+    pub attempt: Option<Arc<Attempt>>,
     /// Hash of the announcement.
     pub ann_hash: Digest,
     /// Model it was for.
@@ -45,6 +45,19 @@ pub struct Line {
     pub duty: Duty,
     /// Whether a masked byte may have left.
     pub masked: bool,
+    /// Its cohort, once the site knows it: the context and the number of members.
+    pub cohort: Option<MemberSet>,
+    /// Its survivors, once the site signed them as a holder: their digest and their number.
+    pub survivors: Option<MemberSet>,
+}
+
+/// Some members of a roster, as they are signed for and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberSet {
+    /// What stands for them in signatures.
+    pub digest: Digest,
+    /// How many they are.
+    pub count: u32,
 }
 
 /// The last completed round this site knows of.
@@ -112,7 +125,7 @@ impl Ledger {
             });
         }
         self.check_chain(announcement)?;
-        self.check_retry(roster, announcement, proofs)
+        self.check_retry(announcement, proofs)
     }
 
     /// The model is the next model of the last result, or the one first accepted in the run.
@@ -134,21 +147,17 @@ impl Ledger {
     /// retry) is not offered by this version, so `retry_of` must be zero.
     fn check_retry(
         &self,
-        roster: &Arc<Roster>,
         announcement: &Announcement,
         proofs: &[Certificate],
     ) -> Result<(), Rejection> {
         if announcement.retry_of != Digest::ZERO {
             return Err(Rejection::Elsewhere("retry proof"));
         }
-        for ((epoch, seq), line) in &self.attempts {
+        for ((_, seq), line) in &self.attempts {
             if line.round == announcement.round && line.duty == Duty::Released {
                 return Err(Rejection::RetryUnproven { seq: *seq });
             }
-            if line.model_hash == announcement.model_hash
-                && line.masked
-                && !proven(roster, *epoch, line, proofs)
-            {
+            if line.model_hash == announcement.model_hash && line.masked && !proven(line, proofs) {
                 return Err(Rejection::RetryUnproven { seq: *seq });
             }
         }
@@ -165,19 +174,11 @@ impl Ledger {
     }
 }
 
-/// Whether one of `proofs` certifies the abort of the attempt in `line`.
-fn proven(roster: &Arc<Roster>, epoch: u64, line: &Line, proofs: &[Certificate]) -> bool {
-    let Some(announcement) = line
-        .announcement
-        .clone()
-        .filter(|_| epoch == roster.epoch())
-    else {
-        return false;
+/// Whether one of `proofs` certifies the abort of the attempt in `line`, by its own roster.
+fn proven(line: &Line, proofs: &[Certificate]) -> bool {
+    let dies = |attempt: &Attempt| {
+        let mut proofs = proofs.iter();
+        proofs.any(|proof| proof.certify_abort(attempt).is_ok())
     };
-    let Ok(attempt) = Attempt::new(Arc::clone(roster), announcement) else {
-        return false;
-    };
-    proofs
-        .iter()
-        .any(|proof| proof.certify_abort(&attempt).is_ok())
+    line.attempt.as_deref().is_some_and(dies)
 }

@@ -75,6 +75,8 @@ pub enum Notice {
         round: u64,
         /// The result.
         result: Box<RoundResult>,
+        /// The holders' word on whose updates are in it.
+        certificate: Certificate,
     },
     /// The run is over.
     Ended(State),
@@ -117,6 +119,7 @@ fn result(record: &Record) -> (Position, Notice) {
         Notice::Result {
             round: record.round,
             result: Box::new(record.published.result.clone()),
+            certificate: record.published.certificate.clone(),
         },
     )
 }

@@ -110,6 +110,8 @@ pub enum Event {
         place: Place,
         /// The result.
         result: Box<RoundResult>,
+        /// The holders' word on whose updates are in it.
+        certificate: Certificate,
         /// The coordinator's signature.
         signature: Signature,
     },
@@ -403,8 +405,9 @@ impl Machine for Participant {
             Event::Finished {
                 place,
                 result,
+                certificate,
                 signature,
-            } => self.admit_finished(*place, result, signature),
+            } => self.admit_finished(*place, result, certificate, signature),
         }
     }
 

@@ -266,6 +266,7 @@ impl Simulation {
             site.submit(Event::Finished {
                 place: (1, self.rounds),
                 result: Box::new(published.result.clone()),
+                certificate: published.certificate.clone(),
                 signature,
             });
         }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use veilsum_common::time::Timestamp;
-use veilsum_secagg::Fault;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::Signature;
 use veilsum_secagg::message::{Announcement, RoundResult};
 use veilsum_secagg::params::round_config_hash;
+use veilsum_secagg::{Certificate, Error, Fault};
 
 use super::holder::HolderPhase;
 use super::session::SessionPhase;
@@ -55,20 +55,21 @@ impl Participant {
         let roster = Arc::clone(self.certified_roster()?);
         let me = self.me(&roster)?;
         let place = (roster.epoch(), announcement.seq);
-        let attempt = Arc::new(Attempt::new(roster, announcement.clone())?);
+        let (round, model_hash) = (announcement.round, announcement.model_hash);
+        let attempt = Arc::new(Attempt::new(roster, announcement)?);
         let holder = HolderPhase::open(&attempt, me);
         self.ledger.abort_older(place);
-        self.ledger.round = announcement.round;
-        self.ledger
-            .first_model
-            .get_or_insert(announcement.model_hash);
+        self.ledger.round = round;
+        self.ledger.first_model.get_or_insert(model_hash);
         let line = Line {
-            round: announcement.round,
+            round,
             ann_hash: attempt.hash(),
-            model_hash: announcement.model_hash,
-            announcement: Some(announcement),
+            model_hash,
+            attempt: Some(Arc::clone(&attempt)),
             duty: holder.duty(),
             masked: false,
+            cohort: None,
+            survivors: None,
         };
         self.ledger.attempts.insert(place, line);
         (self.opened, self.proposal, self.abort) = (None, None, None);
@@ -121,6 +122,7 @@ impl Participant {
         &self,
         place: Place,
         result: &RoundResult,
+        certificate: &Certificate,
         signature: &Signature,
     ) -> Result<(), Rejection> {
         if let Some(last) = &self.ledger.last
@@ -136,15 +138,70 @@ impl Participant {
         if !result.verifies(&self.coordinator, signature) {
             return Err(Fault::Signature("result").by_coordinator().into());
         }
-        let seen = self
-            .current
-            .as_ref()
-            .filter(|current| current.place() == place)
-            .and_then(|current| current.cohort.as_ref());
-        if seen.is_some_and(|cohort| cohort.ctx() != result.ctx) {
+        match self.ledger.attempts.get(&place) {
+            Some(line) => self.check_survivors(line, result, certificate),
+            // An attempt that this site was never told of: it knows neither its holders nor its cohort.
+            None => Ok(()),
+        }
+    }
+
+    /// The result is about the sets this site saw and signed, and t holders of the attempt signed the survivors that it names.
+    fn check_survivors(
+        &self,
+        line: &Line,
+        result: &RoundResult,
+        certificate: &Certificate,
+    ) -> Result<(), Rejection> {
+        if line
+            .cohort
+            .is_some_and(|cohort| cohort.digest != result.ctx)
+        {
             return Err(Fault::Equivocation("cohort").by_coordinator().into());
         }
-        Ok(())
+        if line
+            .survivors
+            .is_some_and(|signed| signed.digest != result.digest)
+        {
+            return Err(Fault::Equivocation("survivor set").by_coordinator().into());
+        }
+        // Only a later result clears it, and after that this one is refused as older.
+        let attempt = line.attempt.as_deref();
+        let attempt = attempt.ok_or(Rejection::Elsewhere("attempt"))?;
+        self.check_count(line, attempt.roster().len(), result.survivors)?;
+        match certificate.certify_survivors(attempt, result.digest) {
+            Ok(_) => Ok(()),
+            // nobody waits for more of them: a result without enough signatures is none
+            Err(Error::BelowThreshold { have, need }) => {
+                let what = "signers of the result's survivors";
+                Err(Fault::TooFew { what, have, need }.by_coordinator().into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many updates are in the sum: as many as this site signed for, or else what its rules and the cohort allow.
+    fn check_count(&self, line: &Line, members: u32, have: u64) -> Result<(), Rejection> {
+        let least = self.params.min_survivors(members);
+        let most = line.cohort.map_or(members, |cohort| cohort.count);
+        let fault = match line.survivors {
+            Some(signed) if u64::from(signed.count) != have => Fault::Rule {
+                what: "the number of survivors",
+                have,
+                need: signed.count.into(),
+            },
+            None if have < least.into() => Fault::TooFew {
+                what: "survivors",
+                have: u32::try_from(have).unwrap_or(u32::MAX),
+                need: least,
+            },
+            None if have > most.into() => Fault::TooMany {
+                what: "the number of survivors",
+                have,
+                limit: most.into(),
+            },
+            Some(_) | None => return Ok(()),
+        };
+        Err(fault.by_coordinator().into())
     }
 
     pub(super) fn accept_finished(&mut self, place: Place, result: &RoundResult) {
@@ -153,8 +210,8 @@ impl Participant {
             result_hash: result.hash(),
             next_model: result.next_model_hash,
         });
-        for line in self.ledger.attempts.values_mut() {
-            line.announcement = None;
+        for (_, line) in self.ledger.attempts.range_mut(..=place) {
+            line.attempt = None;
         }
         self.served = self.contribution.take().map(|served| served.update);
         self.outputs.extend(self.served.map(Output::Forget));

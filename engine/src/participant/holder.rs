@@ -14,7 +14,7 @@ use veilsum_secagg::participant::OwnShares;
 use veilsum_secagg::{Certificate, Digest, Error, Fault};
 
 use super::{Current, Output, Participant, SessionPhase, Step};
-use crate::ledger::{Duty, Line};
+use crate::ledger::{Duty, Line, MemberSet};
 use crate::rejection::Rejection;
 use crate::vault::{Name, Place};
 
@@ -208,6 +208,13 @@ impl Participant {
         if step == Step::Expired {
             (current.session, self.opened) = (SessionPhase::Over, None);
         }
+        if let (Step::Attested(verdict), Some(line)) = (&step, self.ledger.attempts.get_mut(&place))
+        {
+            line.survivors = Some(MemberSet {
+                digest: verdict.proposal.digest(),
+                count: verdict.proposal.survivors.count(),
+            });
+        }
         let before = std::mem::replace(&mut current.holder, HolderPhase::None);
         current.holder = match (before, step) {
             (HolderPhase::Idle(idle), Step::Attested(verdict)) => {
@@ -273,20 +280,20 @@ impl Participant {
     pub(super) fn accept_abort(&mut self, announcement: Announcement) -> Result<(), Rejection> {
         let roster = Arc::clone(self.certified_roster()?);
         let place = (roster.epoch(), announcement.seq);
-        let (me, attempt) = (
-            self.me(&roster)?,
-            Attempt::new(roster, announcement.clone())?,
-        );
+        let (round, model_hash) = (announcement.round, announcement.model_hash);
+        let me = self.me(&roster)?;
+        let attempt = Arc::new(Attempt::new(roster, announcement)?);
         let tombstone = Aborted::tombstone(&attempt, me)?;
-        let (round, model_hash, ann_hash) =
-            (announcement.round, announcement.model_hash, attempt.hash());
+        let ann_hash = attempt.hash();
         let line = self.ledger.attempts.entry(place).or_insert_with(|| Line {
             round,
-            announcement: Some(announcement),
+            attempt: Some(attempt),
             ann_hash,
             model_hash,
             duty: Duty::Aborted,
             masked: false,
+            cohort: None,
+            survivors: None,
         });
         line.duty = Duty::Aborted;
         if let Some(current) = self

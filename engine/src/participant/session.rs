@@ -13,6 +13,7 @@ use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
 use super::{Current, Output, Participant, Step, erase_attempt};
+use crate::ledger::MemberSet;
 use crate::rejection::Rejection;
 use crate::vault::{Name, SecretOp};
 
@@ -290,6 +291,12 @@ impl Participant {
         let Some(current) = &mut self.current else {
             return;
         };
+        if let Some(line) = self.ledger.attempts.get_mut(&current.place()) {
+            line.cohort = Some(MemberSet {
+                digest: cohort.ctx(),
+                count: cohort.members.count(),
+            });
+        }
         current.cohort = Some(cohort);
         if !included
             && matches!(

@@ -2,7 +2,7 @@
 //! refused event has no effect.
 
 use veilsum_common::time::{Span, Timestamp};
-use veilsum_secagg::message::{Announcement, Cohort, SurvivorProposal};
+use veilsum_secagg::message::{Announcement, Cohort, RoundResult, SurvivorProposal};
 use veilsum_secagg::{Bitmap, Certificate, Culprit, Digest, Error, Fault, coordinator};
 
 use super::kit::{
@@ -14,7 +14,7 @@ use crate::participant::session::SessionPhase;
 use crate::participant::{Event, Step, accuses_coordinator};
 use crate::policy::Refusal;
 use crate::rejection::Rejection;
-use crate::round::Decline;
+use crate::round::{Decline, Published};
 
 /// The round is open; nobody has trained.
 fn open(sites: u32) -> Federation {
@@ -684,13 +684,17 @@ fn a_receipt_counts_only_with_the_coordinators_signature_under_this_context() {
 fn a_result_must_be_signed_and_of_the_context_this_site_saw() {
     let mut fed = proposed(5);
     fed.settle();
-    let published = fed.hub.run().history()[0].published.result.clone();
+    let Published {
+        result: published,
+        certificate,
+        ..
+    } = fed.hub.run().history()[0].published.clone();
     let mut before = proposed(5);
     let site = before.site(1);
-    let place = (1, 1);
-    let finished = |result: &veilsum_secagg::message::RoundResult, signature| Event::Finished {
-        place,
+    let finished = |result: &RoundResult, signature| Event::Finished {
+        place: (1, 1),
         result: Box::new(result.clone()),
+        certificate: certificate.clone(),
         signature,
     };
     let honest = published.sign(&fed.hub.identity);
@@ -716,4 +720,154 @@ fn a_result_must_be_signed_and_of_the_context_this_site_saw() {
     let signed = second.sign(&fed.hub.identity);
     let conflict = site.machine.admit(now, &finished(&second, signed));
     assert_eq!(conflict, Err(Rejection::Conflict("result")));
+}
+
+/// A round of five whose holders all attested and whose result nobody has heard of yet; and the result, as it was published.
+fn summed() -> (Federation, Published) {
+    let mut fed = proposed(5);
+    fed.hear();
+    for kind in [Kind::Judge, Kind::Attest] {
+        fed.act(kind);
+    }
+    fed.hear();
+    fed.act(Kind::Unmask);
+    let published = fed.hub.run().history()[0].published.clone();
+    (fed, published)
+}
+
+/// What site `index` says to a result with this certificate, both signed for as the coordinator likes.
+fn result_at(
+    fed: &Federation,
+    index: usize,
+    result: &RoundResult,
+    certificate: Certificate,
+) -> Result<(), Rejection> {
+    let event = Event::Finished {
+        place: (1, 1),
+        result: Box::new(result.clone()),
+        certificate,
+        signature: result.sign(&fed.hub.identity),
+    };
+    fed.sites[index].machine.admit(fed.now, &event)
+}
+
+/// Section 7, step F: the coordinator's word on a sum counts only with the word of t holders on whose updates are in it.
+#[test]
+fn a_result_without_the_certificate_of_its_survivors_is_refused_and_held_against_the_coordinator() {
+    let (
+        fed,
+        Published {
+            result,
+            certificate: good,
+            ..
+        },
+    ) = summed();
+    assert_eq!(result_at(&fed, 0, &result, good.clone()), Ok(()));
+    let few = |have| Fault::TooFew {
+        what: "signers of the result's survivors",
+        have,
+        need: 4,
+    };
+    let signed = |signatures: &[_]| Certificate {
+        digest: good.digest,
+        signatures: signatures.to_vec(),
+    };
+    let first = good.signatures[0];
+    let repeated = [&good.signatures[..3], &[first]].concat();
+    let mut forged = good.clone();
+    forged.signatures[1].1 = first.1;
+    let mut elsewhere = good.clone();
+    elsewhere.digest.0[0] ^= 1;
+    let cases = [
+        (signed(&[]), few(0)),
+        (signed(&good.signatures[..3]), few(3)),
+        (signed(&repeated), Fault::Duplicate("certificate signer")),
+        (forged, Fault::Signature("certified digest")),
+        (elsewhere, Fault::Context("digest")),
+    ];
+    for (certificate, fault) in cases {
+        let refused = result_at(&fed, 0, &result, certificate);
+        assert_eq!(refused, by_coordinator(fault));
+        assert!(accuses_coordinator(&refused.unwrap_err()));
+    }
+}
+
+#[test]
+fn a_result_with_the_certificate_of_another_attempt_is_refused() {
+    let second_open = || {
+        let mut fed = Federation::with(Setup::of(5).rounds(2));
+        fed.settle_until_round(2);
+        fed
+    };
+    let (mut fed, late) = (second_open(), second_open());
+    fed.settle();
+    let [first, second] = [0, 1].map(|round| fed.hub.run().history()[round].published.clone());
+    let first = first.certificate;
+    let event = |certificate: Certificate| Event::Finished {
+        place: (1, 2),
+        result: Box::new(second.result.clone()),
+        certificate,
+        signature: second.result.sign(&late.hub.identity),
+    };
+    let refused = late.sites[0].machine.admit(late.now, &event(first));
+    assert_eq!(refused, by_coordinator(Fault::Context("digest")));
+    let good = event(second.certificate.clone());
+    assert_eq!(late.sites[0].machine.admit(late.now, &good), Ok(()));
+}
+
+/// What this site signed itself, as a holder, is what the result must be about; the certificate of the others does not help.
+#[test]
+fn a_result_about_other_survivors_than_this_holder_signed_is_refused() {
+    let (
+        fed,
+        Published {
+            result,
+            certificate,
+            ..
+        },
+    ) = summed();
+    let mut other = result.clone();
+    other.digest.0[0] ^= 1;
+    let refused = result_at(&fed, 0, &other, certificate.clone());
+    assert_eq!(refused, by_coordinator(Fault::Equivocation("survivor set")));
+    let mut fewer = result.clone();
+    fewer.survivors = 4;
+    let refused = result_at(&fed, 0, &fewer, certificate);
+    let count = Fault::Rule {
+        what: "the number of survivors",
+        have: 4,
+        need: 5,
+    };
+    assert_eq!(refused, by_coordinator(count));
+}
+
+#[test]
+fn a_result_counts_no_fewer_survivors_than_the_rules_allow_and_no_more_than_the_cohort_has() {
+    let mut fed = proposed(5);
+    fed.hear();
+    fed.site(0).silent.insert(Kind::Judge); // it signs nothing itself
+    for kind in [Kind::Judge, Kind::Attest] {
+        fed.act(kind);
+    }
+    fed.hear();
+    fed.act(Kind::Unmask);
+    let published = fed.hub.run().history()[0].published.clone();
+    let says = |survivors| {
+        let mut result = published.result.clone();
+        result.survivors = survivors;
+        result_at(&fed, 0, &result, published.certificate.clone())
+    };
+    let few = Fault::TooFew {
+        what: "survivors",
+        have: 3,
+        need: 4,
+    };
+    let many = Fault::TooMany {
+        what: "the number of survivors",
+        have: 6,
+        limit: 5,
+    };
+    assert_eq!(says(3), by_coordinator(few));
+    assert_eq!(says(6), by_coordinator(many));
+    assert_eq!(says(5), Ok(()));
 }

@@ -3,6 +3,7 @@
 use veilsum_engine::participant::{Event, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{self, Received};
+use veilsum_proto::convert::round::Finished;
 use veilsum_proto::pb;
 
 use super::{Driver, RunError};
@@ -14,7 +15,7 @@ impl Driver {
             match notice::received(told, members) {
                 Ok(received) => self.notice(received).await?,
                 Err(error) => {
-                    tracing::warn!(run = %self.run, %error, "a notice cannot be read; is the coordinator newer?")
+                    tracing::error!(run = %self.run, %error, "a notice of the coordinator cannot be read: it is of another version or at fault")
                 }
             }
         }
@@ -73,23 +74,29 @@ impl Driver {
                 })
                 .map(drop)
             }
-            Received::Result {
-                round,
-                place,
-                result,
-                signature,
-            } => {
-                if self.submit(Event::Finished {
-                    place,
-                    result,
-                    signature,
-                })? {
-                    tracing::info!(run = %self.run, round, "round done");
-                }
-                Ok(())
-            }
+            Received::Result(finished) => self.finished(*finished),
             Received::Ended { code, text, .. } => self.ended(&code, &text),
         }
+    }
+
+    fn finished(&mut self, finished: Finished) -> Result<(), RunError> {
+        let Finished {
+            round,
+            epoch,
+            seq,
+            result,
+            certificate,
+        } = finished;
+        let event = Event::Finished {
+            place: (epoch, seq),
+            result: Box::new(result.value),
+            certificate,
+            signature: result.signature,
+        };
+        if self.submit(event)? {
+            tracing::info!(run = %self.run, round, "round done");
+        }
+        Ok(())
     }
 
     fn epoch_open(&mut self, epoch: u64) -> Result<(), RunError> {

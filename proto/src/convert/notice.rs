@@ -10,17 +10,15 @@ use veilsum_common::ids::RunId;
 use veilsum_common::time::Timestamp;
 use veilsum_engine::notice::{Notice, Position};
 use veilsum_engine::rejection::Abort;
-use veilsum_engine::vault::Place;
 use veilsum_secagg::keys::{Identity, Signature};
-use veilsum_secagg::message::{Announcement, Cohort, RoundResult, SurvivorProposal};
+use veilsum_secagg::message::{Announcement, Cohort, SurvivorProposal};
 use veilsum_secagg::{Certificate, Digest};
 
 use super::journal::{proof_messages, proofs, round_config};
-use super::round::{bare_result, result};
+use super::round::Finished;
 use super::run::ending;
 use super::{
     ConvertError, OverRoster, Problem, Signed, array, chosen, digest, plain_text, required, run_id,
-    signature,
 };
 use crate::pb;
 use crate::pb::notice::Notice as Told;
@@ -93,8 +91,21 @@ impl Voice<'_> {
                 announcement: Some(self.announced(*announcement)),
                 reason: self.aborting.map(Into::into),
             }),
-            Notice::Result { round, result } => {
-                Told::RoundResult(self.published(position, round, *result))
+            Notice::Result {
+                round,
+                result,
+                certificate,
+            } => {
+                let signature = result.sign(self.identity);
+                let (epoch, seq, value) = (position.epoch, position.seq, *result);
+                let finished = Finished {
+                    round,
+                    epoch,
+                    seq,
+                    result: Signed { value, signature },
+                    certificate,
+                };
+                Told::RoundResult(finished.into())
             }
             Notice::Ended(state) => {
                 let (state, reason) = ending(&state);
@@ -114,16 +125,6 @@ impl Voice<'_> {
     fn announced(&self, value: Announcement) -> pb::Announcement {
         let signature = value.sign(self.identity);
         Signed { value, signature }.into()
-    }
-
-    fn published(&self, position: Position, round: u64, result: RoundResult) -> pb::RoundResult {
-        pb::RoundResult {
-            sig: result.sign(self.identity).0.to_vec(),
-            round,
-            epoch: position.epoch,
-            seq: position.seq,
-            ..bare_result(result)
-        }
     }
 }
 
@@ -194,16 +195,7 @@ pub enum Received {
         text: String,
     },
     /// A round has a result.
-    Result {
-        /// Its round.
-        round: u64,
-        /// Epoch and attempt that gave it.
-        place: Place,
-        /// The result.
-        result: Box<RoundResult>,
-        /// The coordinator's signature.
-        signature: Signature,
-    },
+    Result(Box<Finished>),
     /// The run is over.
     Ended {
         /// How: completed, failed or cancelled.
@@ -261,12 +253,7 @@ pub fn received(notice: pb::Notice, roster_size: u32) -> Result<Received, Conver
             let (have, unit) = (1, "notice");
             return Err(Problem::NotInVersion1 { have, unit }.of("abort_cert"));
         }
-        Told::RoundResult(message) => Received::Result {
-            round: message.round,
-            place: (message.epoch, message.seq),
-            result: Box::new(result(&message)?),
-            signature: signature("sig", &message.sig)?,
-        },
+        Told::RoundResult(message) => Received::Result(Box::new(message.try_into()?)),
         Told::RunEnded(ended) => run_ended(ended)?,
     })
 }

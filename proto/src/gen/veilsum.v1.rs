@@ -3976,7 +3976,7 @@ pub struct ResultSeen {
     pub epoch: u64,
     #[prost(uint64, tag = "2")]
     pub seq: u64,
-    /// Signed, without certificate.
+    /// Signed, with its certificate; round, epoch and attempt are not repeated.
     #[prost(message, optional, tag = "3")]
     pub result: ::core::option::Option<RoundResult>,
 }

@@ -417,7 +417,11 @@ impl Site {
                     },
                 )
             }
-            Notice::Result { result, .. } => {
+            Notice::Result {
+                result,
+                certificate,
+                ..
+            } => {
                 let signature = result.sign(&hub.identity);
                 let place = (position.epoch, position.seq);
                 self.submit(
@@ -425,6 +429,7 @@ impl Site {
                     Event::Finished {
                         place,
                         result,
+                        certificate,
                         signature,
                     },
                 )

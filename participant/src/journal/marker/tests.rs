@@ -84,8 +84,10 @@ fn what_is_no_marker_is_refused_instead_of_marking_nothing() {
 #[test]
 fn a_replayed_ledger_is_never_behind_the_marker_of_what_it_did() {
     let line = |duty, masked| Line {
+        cohort: None,
+        survivors: None,
         round: 1,
-        announcement: None,
+        attempt: None,
         ann_hash: Digest::ZERO,
         model_hash: Digest::ZERO,
         duty,

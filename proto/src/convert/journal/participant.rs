@@ -94,11 +94,13 @@ fn write(event: &Event) -> Told {
         Event::Finished {
             place: (epoch, seq),
             result,
+            certificate,
             signature,
         } => Told::Finished(pb::ResultSeen {
             epoch: *epoch,
             seq: *seq,
             result: Some(pb::RoundResult {
+                cert: Some(certificate.clone().into()),
                 sig: signature.0.to_vec(),
                 ..bare_result((**result).clone())
             }),
@@ -140,6 +142,7 @@ fn read(event: Told) -> Result<Event, ConvertError> {
                 place: (seen.epoch, seen.seq),
                 result: Box::new(result(&message)?),
                 signature: signature("result.sig", &message.sig)?,
+                certificate: required("result.cert", message.cert)?.try_into()?,
             }
         }
     })

@@ -136,23 +136,45 @@ fn an_abort_says_why() {
 }
 
 #[test]
-fn a_result_arrives_with_its_place_and_signature() {
+fn a_result_arrives_with_its_place_its_certificate_and_the_coordinators_signature() {
     let published = samples::finished().result.value;
-    let notice = Notice::Result {
+    let signature = published.sign(&coordinator());
+    let value = published.clone();
+    let arrived = Finished {
         round: 6,
-        result: Box::new(published.clone()),
+        epoch: 3,
+        seq: 4,
+        result: Signed { value, signature },
+        certificate: samples::certificate(),
     };
-    let Received::Result {
-        round,
-        place,
-        result,
-        signature,
-    } = said(notice)
-    else {
-        panic!("another notice");
-    };
-    assert_eq!((round, place, *result), (6, (3, 4), published.clone()));
+    assert_eq!(said(result_notice()), Received::Result(Box::new(arrived)));
     assert!(published.verifies(&coordinator().public(), &signature));
+}
+
+fn result_notice() -> Notice {
+    Notice::Result {
+        round: 6,
+        result: Box::new(samples::finished().result.value),
+        certificate: samples::certificate(),
+    }
+}
+
+#[test]
+fn a_result_without_a_certificate_or_with_a_damaged_one_is_no_result() {
+    let refused_with = |change: fn(&mut Option<pb::SurvivorCert>)| {
+        let mut notice = voice(&coordinator()).say(PLACE, result_notice());
+        let Some(Told::RoundResult(message)) = &mut notice.notice else {
+            panic!("another notice");
+        };
+        change(&mut message.cert);
+        heard(&notice, ROSTER).unwrap_err()
+    };
+    assert_eq!(
+        refused_with(|cert| *cert = None),
+        Problem::Missing.of("cert")
+    );
+    let damaged = refused_with(|cert| cert.as_mut().unwrap().digest.truncate(31));
+    assert_eq!(damaged, Problem::Length { have: 31, need: 32 }.of("digest"));
 }
 
 #[test]

@@ -562,10 +562,11 @@ pub fn site_events() -> Kinds<participant::Event> {
                 signature,
             })
             .boxed(),
-        (any::<(u64, u64)>(), result(), signature())
-            .prop_map(|(place, result, signature)| Event::Finished {
+        (any::<(u64, u64)>(), result(), certificate(), signature())
+            .prop_map(|(place, result, certificate, signature)| Event::Finished {
                 place,
                 result: Box::new(result),
+                certificate,
                 signature,
             })
             .boxed(),
