@@ -19,7 +19,8 @@ pub const MAX_STUDY_NAME: usize = 64;
 pub const MAX_PATH_BYTES: usize = 4096;
 /// Most rounds of a run: at one round a second a whole day, and every round costs a stream in the journal.
 pub const MAX_ROUNDS: u64 = 100_000;
-/// Tries of one round before the run ends: what fails three times in a row does not fail by chance.
+/// Tries of one round, and set-ups of an epoch in a row, before the run ends: what fails three times does not fail by chance, and a site
+/// that restarts has three join timeouts to be back.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// Fewest sites of a cohort: with two, each would read the other's update off the sum.
 pub const MIN_COHORT: u32 = 3;

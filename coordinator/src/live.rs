@@ -219,6 +219,9 @@ impl<J: Journal> LiveRun<J> {
         let live = Arc::clone(self);
         let hands = move |epoch::Output::End(outcome)| {
             let live = Arc::clone(&live);
+            if let Err(reason) = &outcome {
+                tracing::warn!(run = %live.id(), epoch = number, code = reason.code(), "{reason}");
+            }
             let event = run::Event::EpochEnded {
                 epoch: number,
                 outcome,

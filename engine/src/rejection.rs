@@ -195,17 +195,17 @@ impl Abort {
         }
     }
 
-    /// Whether a new attempt of the same round may succeed where this one did not.
+    /// Whether another try, of the round or of the epoch's set-up, may succeed where this one did not.
     pub fn retryable(&self) -> bool {
         match self {
-            Self::TooFewOnline { .. }
+            Self::RosterTooSmall { .. }
+            | Self::RosterUnconfirmed { .. }
+            | Self::TooFewOnline { .. }
             | Self::CohortTooSmall { .. }
             | Self::SurvivorsTooFew { .. }
             | Self::AttestationsTooFew { .. }
             | Self::BadDealing { .. } => true,
-            Self::RosterTooSmall { .. }
-            | Self::RosterUnconfirmed { .. }
-            | Self::ReleaseLost { .. }
+            Self::ReleaseLost { .. }
             | Self::AbortUncertified { .. }
             | Self::Dealer { .. }
             | Self::BadSum

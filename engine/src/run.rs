@@ -1,7 +1,7 @@
 //! Run: which epoch, which round, which attempt comes next, and when it is over.
 //!
-//! It learns of its parts only how they ended, and asks the world to open the next one. A round that fails is tried again as long as
-//! trying can help; what is lost ends the run, since a further contribution to the same model is every site's own decision (R4), for
+//! It learns of its parts only how they ended, and asks the world to open the next one. An epoch whose set-up fails and a round that fails
+//! are tried again as long as trying can help; what is lost ends the run, since a further contribution to the same model is every site's own decision (R4), for
 //! which this version has no path. Source: protocol, sections 6 (life of an epoch), 11.1 (exclusion) and 12.
 
 use std::collections::VecDeque;
@@ -118,6 +118,7 @@ pub struct Run {
     epoch_attempts: u64,
     model: BlobRef,
     history: Vec<Record>,
+    failed_setups: Vec<Abort>,
     aborted: Vec<Abort>,
     abort_certificates: Vec<Certificate>,
     excluded: Vec<u32>,
@@ -135,6 +136,7 @@ impl Run {
             epoch_attempts: 0,
             model,
             history: Vec::new(),
+            failed_setups: Vec::new(),
             aborted: Vec::new(),
             abort_certificates: Vec::new(),
             excluded: Vec::new(),
@@ -180,6 +182,11 @@ impl Run {
         &self.history
     }
 
+    /// Why epochs since the last certified one could not be set up, oldest first.
+    pub fn failed_setups(&self) -> &[Abort] {
+        &self.failed_setups
+    }
+
     /// Attempts of the current round that were aborted, oldest first.
     pub fn aborted(&self) -> &[Abort] {
         &self.aborted
@@ -206,15 +213,36 @@ impl Run {
         let worn = self.epoch_attempts >= u64::from(config.epoch_rounds)
             || at >= self.epoch_at + Span(config.epoch_seconds.saturating_mul(1000));
         if worn && self.aborted.is_empty() {
-            self.epoch += 1;
-            self.epoch_at = at;
-            self.epoch_attempts = 0;
-            self.phase = Phase::Epoch(self.epoch);
+            self.next_epoch(at);
         } else {
             self.epoch_attempts += 1;
             self.phase = Phase::Round(Box::new(self.next_round(self.epoch_attempts)));
+            self.ask();
         }
+    }
+
+    fn next_epoch(&mut self, at: Timestamp) {
+        self.epoch += 1;
+        self.epoch_at = at;
+        self.epoch_attempts = 0;
+        self.phase = Phase::Epoch(self.epoch);
         self.ask();
+    }
+
+    fn certified(&mut self, at: Timestamp) {
+        self.failed_setups.clear();
+        self.go_on(at);
+    }
+
+    /// A site that restarts while an epoch is set up must not cost the run, since its peers sign no roster without it: the next number
+    /// is opened, and every site joins anew.
+    fn set_up_again(&mut self, at: Timestamp, reason: Abort) {
+        self.failed_setups.push(reason.clone());
+        if reason.retryable() && below_limit(self.failed_setups.len()) {
+            self.next_epoch(at);
+        } else {
+            self.end(State::Failed(reason));
+        }
     }
 
     fn end(&mut self, state: State) {
@@ -255,14 +283,17 @@ impl Run {
         }
         self.abort_certificates.extend(certificate);
         self.aborted.push(reason.clone());
-        let again = reason.retryable()
-            && u32::try_from(self.aborted.len()).is_ok_and(|tries| tries < MAX_ATTEMPTS);
-        if again {
+        if reason.retryable() && below_limit(self.aborted.len()) {
             self.go_on(at)
         } else {
             self.end(State::Failed(reason))
         }
     }
+}
+
+/// Whether one more try may follow after `failures` in a row.
+fn below_limit(failures: usize) -> bool {
+    u32::try_from(failures).is_ok_and(|failures| failures < MAX_ATTEMPTS)
 }
 
 impl Machine for Run {
@@ -294,13 +325,10 @@ impl Machine for Run {
         self.admit(at, &event)?;
         match event {
             Event::Cancelled => self.end(State::Cancelled),
-            Event::EpochEnded {
-                outcome: Ok(()), ..
-            } => self.go_on(at),
-            Event::EpochEnded {
-                outcome: Err(reason),
-                ..
-            } => self.end(State::Failed(reason)),
+            Event::EpochEnded { outcome, .. } => match outcome {
+                Ok(()) => self.certified(at),
+                Err(reason) => self.set_up_again(at, reason),
+            },
             Event::RoundEnded {
                 round,
                 seq,

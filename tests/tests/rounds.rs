@@ -222,3 +222,26 @@ async fn a_run_longer_than_an_epoch_goes_on_in_the_next_one() {
     assert_eq!((seq(100), seq(101), seq(104)), (100, 1, 4));
     assert!(run.history.iter().all(|round| round.survivors == 3));
 }
+
+/// The pinned peers sign no roster without the site that is missing, so the first epoch comes to nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_starts_after_the_first_epochs_deadlines_costs_one_epoch_and_not_the_run() {
+    let mut federation = federation(5, 4);
+    (0..4).for_each(|site| federation.start_site(site));
+    let study = Study {
+        min: 4,
+        join: "8s",
+        report: "2s",
+        ..Study::of(5, 2)
+    };
+    let run = federation.submit(&study.to_toml(), &model()).await;
+    let waiting = federation.wait(&run.run_id, |run| run.reason.is_some());
+    let waiting = waiting.await;
+    assert_eq!(waiting.state(), pb::RunState::Pending);
+    let reason = waiting.reason.unwrap();
+    assert_eq!(reason.code, "EPOCH_ROSTER_UNCONFIRMED");
+    federation.start_site(4);
+    let run = federation.completed(&run.run_id).await;
+    assert!(run.history.iter().all(|round| round.survivors == 5));
+    is_the_mean(&federation.model(&run.run_id, None).await, 5, 2);
+}

@@ -172,13 +172,55 @@ fn an_abort_that_a_new_attempt_cannot_heal_ends_the_run_at_once() {
     assert_eq!(failed, Output::Ended(State::Failed(lost)));
 }
 
+fn not_set_up(run: &mut Run, epoch: u64, reason: Abort) -> Output {
+    let outcome = Err(reason);
+    tell(run, START, Event::EpochEnded { epoch, outcome })
+}
+
+const TOO_FEW_JOINED: Abort = Abort::RosterTooSmall { have: 2, need: 3 };
+const UNCONFIRMED: Abort = Abort::RosterUnconfirmed { have: 0, need: 3 };
+
 #[test]
-fn an_epoch_that_fails_ends_the_run_with_its_reason() {
+fn an_epoch_that_cannot_be_set_up_is_followed_by_the_next_number() {
+    let mut run = run(5, 2);
+    assert_eq!(
+        not_set_up(&mut run, 1, TOO_FEW_JOINED),
+        Output::OpenEpoch { epoch: 2 }
+    );
+    assert_eq!(
+        not_set_up(&mut run, 2, UNCONFIRMED),
+        Output::OpenEpoch { epoch: 3 }
+    );
+    assert_eq!(run.failed_setups(), [TOO_FEW_JOINED, UNCONFIRMED]);
+    let first = certified(&mut run, 3);
+    assert_eq!((first.epoch, first.round, first.seq), (3, 1, 1));
+    assert!(run.failed_setups().is_empty());
+    next(ended(&mut run, START, published(1)));
+    let worn = ended(&mut run, START, published(2));
+    assert_eq!(worn, Output::OpenEpoch { epoch: 4 });
+    for epoch in 4..6 {
+        not_set_up(&mut run, epoch, UNCONFIRMED);
+    }
+    let third = certified(&mut run, 6);
+    assert_eq!((third.epoch, third.round, third.seq), (6, 3, 1));
+}
+
+#[test]
+fn epochs_that_cannot_be_set_up_three_times_in_a_row_end_the_run_with_the_last_reason() {
     let mut run = run(5, 100);
-    let reason = Abort::RosterTooSmall { have: 2, need: 3 };
-    let outcome = Err(reason.clone());
-    let failed = tell(&mut run, START, Event::EpochEnded { epoch: 1, outcome });
-    assert_eq!(failed, Output::Ended(State::Failed(reason)));
+    for epoch in 1..u64::from(MAX_ATTEMPTS) {
+        not_set_up(&mut run, epoch, UNCONFIRMED);
+    }
+    let failed = not_set_up(&mut run, u64::from(MAX_ATTEMPTS), TOO_FEW_JOINED);
+    assert_eq!(failed, Output::Ended(State::Failed(TOO_FEW_JOINED)));
+}
+
+#[test]
+fn an_epoch_whose_journal_diverged_ends_the_run_at_once() {
+    let mut run = run(5, 100);
+    let diverged = Abort::Diverged("roster");
+    let failed = not_set_up(&mut run, 1, diverged.clone());
+    assert_eq!(failed, Output::Ended(State::Failed(diverged)));
 }
 
 #[test]

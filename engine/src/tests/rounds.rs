@@ -81,12 +81,36 @@ fn t55_a_roster_that_leaves_a_pinned_site_out_is_signed_by_nobody() {
     fed.site(2).online = false;
     fed.settle();
     assert!(fed.hub.epoch().roster().is_none(), "it is waited for");
+    fed.finish();
+    let unconfirmed = Abort::RosterUnconfirmed { have: 0, need: 3 };
+    assert_eq!(fed.hub.run().state(), State::Failed(unconfirmed));
+    assert_eq!(fed.hub.epoch().number(), u64::from(MAX_ATTEMPTS));
+}
+
+/// The others are joined to an epoch of which nothing came: before a roster, with a roster that they refuse, or with one that a part of
+/// them confirmed.
+#[test]
+fn a_site_that_comes_late_is_in_the_next_epoch() {
+    let mut fed = Federation::of(5);
+    fed.site(2).online = false;
+    fed.settle();
     fed.wait();
+    assert_eq!(fed.hub.epoch().roster().map(|roster| roster.len()), Some(4));
     fed.wait();
-    assert_eq!(
-        fed.hub.run().state(),
-        State::Failed(Abort::RosterUnconfirmed { have: 0, need: 3 })
-    );
+    assert_eq!(fed.hub.epoch().number(), 2);
+    fed.restart(2);
+    for index in 0..2 {
+        fed.site(index).silent.insert(Kind::Confirm);
+    }
+    fed.settle();
+    fed.wait();
+    assert_eq!(fed.hub.epoch().number(), 3, "three of five are no quorum");
+    for index in 0..2 {
+        fed.site(index).silent.clear();
+    }
+    fed.finish();
+    assert_eq!(fed.hub.run().state(), State::Completed);
+    assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
 }
 
 #[test]

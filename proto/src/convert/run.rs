@@ -59,9 +59,10 @@ pub fn ending(state: &State) -> (pb::RunState, Option<pb::Reason>) {
 /// How `run` stands; `version`, participants and history are left to the caller.
 pub fn overview(spec: &RunSpec, run: &Run, created_at: Timestamp) -> pb::Run {
     let (state, reason) = match run.state() {
-        State::Running if waits_for_its_first_epoch(run) => (pb::RunState::Pending, None),
-        // Between two tries of a round: why the last one gave nothing.
-        State::Running => (pb::RunState::Running, run.aborted().last().map(Into::into)),
+        State::Running if waits_for_its_first_epoch(run) => {
+            (pb::RunState::Pending, last_failure(run))
+        }
+        State::Running => (pb::RunState::Running, last_failure(run)),
         over @ (State::Completed | State::Failed(_) | State::Cancelled) => ending(&over),
     };
     pb::Run {
@@ -79,7 +80,13 @@ pub fn overview(spec: &RunSpec, run: &Run, created_at: Timestamp) -> pb::Run {
 }
 
 fn waits_for_its_first_epoch(run: &Run) -> bool {
-    run.epoch() <= 1 && run.current().is_none()
+    run.history().is_empty() && run.current().is_none()
+}
+
+/// Between two tries of an epoch's set-up or of a round: why the last one gave nothing.
+fn last_failure(run: &Run) -> Option<pb::Reason> {
+    let failed = run.failed_setups().last();
+    failed.or(run.aborted().last()).map(Into::into)
 }
 
 /// The sites of the current round, in roster order, and how far each got.

@@ -132,6 +132,15 @@ fn a_run_is_pending_until_its_first_epoch_stands_then_running() {
 #[test]
 fn a_run_that_tries_again_says_why() {
     let spec = spec();
+    let unconfirmed = Abort::RosterUnconfirmed { have: 3, need: 4 };
+    let not_set_up = run::Event::EpochEnded {
+        epoch: 1,
+        outcome: Err(unconfirmed),
+    };
+    assert_eq!(
+        shown(&spec, &run(&spec, [not_set_up])),
+        (pb::RunState::Pending, "EPOCH_ROSTER_UNCONFIRMED".to_owned())
+    );
     let reason = Abort::CohortTooSmall { have: 2, need: 5 };
     let aborted = Outcome::Aborted {
         reason,
