@@ -113,6 +113,11 @@ impl Channels {
         self.seq
     }
 
+    #[cfg(test)]
+    pub(crate) fn chain(&self, other: u32) -> Option<&Seed> {
+        self.chains.get(other)
+    }
+
     /// Takes the round keys of `attempt` and moves every chain one step past it. The caller erases `self` once the result is stored.
     ///
     /// # Errors

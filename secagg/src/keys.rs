@@ -21,19 +21,32 @@ mod tests;
 pub struct Signature(pub [u8; 64]);
 
 /// 32 secret bytes from the operating system's generator or from a key schedule.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Seed([u8; 32]);
+///
+/// They have one place on the heap: moving a seed, also within a growing list or map, leaves no copy behind.
+pub struct Seed(Box<[u8; 32]>);
 
 impl Seed {
-    /// Takes over 32 bytes of good randomness.
+    /// Copies 32 bytes of good randomness; what they were in is the caller's to erase.
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        let bytes = Zeroizing::new(bytes);
+        Self::copy(&bytes)
+    }
+
+    /// Has 32 bytes of good randomness written where they stay.
+    pub fn filled(fill: impl FnOnce(&mut [u8])) -> Self {
+        let mut seed = Self(Box::new([0; 32]));
+        fill(&mut seed.0[..]);
+        seed
+    }
+
+    fn copy(bytes: &[u8; 32]) -> Self {
+        Self::filled(|place| place.copy_from_slice(bytes))
     }
 
     /// A second handle on the same secret, said aloud.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(self.0)
+        Self::copy(&self.0)
     }
 
     /// The bytes, for sealing at rest and for key schedules.
@@ -43,13 +56,21 @@ impl Seed {
 
     /// Reads stored bytes back; `None` if there are not 32.
     pub fn restore(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
+        bytes.try_into().ok().map(Self::copy)
     }
 }
 
+impl Drop for Seed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Seed {}
+
 impl From<Zeroizing<[u8; 32]>> for Seed {
     fn from(bytes: Zeroizing<[u8; 32]>) -> Self {
-        Self(*bytes)
+        Self::copy(&bytes)
     }
 }
 
@@ -197,15 +218,15 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
 ];
 
 /// An X25519 secret: a site's channel key of one epoch, or its mask key of one attempt.
-pub(crate) struct ExchangeSecret(StaticSecret);
+pub(crate) struct ExchangeSecret(Box<StaticSecret>);
 
 impl ExchangeSecret {
     pub(crate) fn new(bytes: &Seed) -> Self {
-        Self(StaticSecret::from(*bytes.expose()))
+        Self(Box::new(StaticSecret::from(*bytes.expose())))
     }
 
     pub(crate) fn public(&self) -> ExchangeKey {
-        ExchangeKey(PublicKey::from(&self.0).to_bytes())
+        ExchangeKey(PublicKey::from(&*self.0).to_bytes())
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {

@@ -111,7 +111,7 @@ impl AwaitingRoster {
 pub struct Committed {
     attempt: Arc<Attempt>,
     me: u32,
-    dealing: Dealing,
+    pub(crate) dealing: Dealing,
     pub(crate) core: Digest,
 }
 

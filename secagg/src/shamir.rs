@@ -3,15 +3,16 @@
 //! Every coefficient is uniform, the leading one included: forbidding zero leaks over many sharings (RUSTSEC-2024-0398). All
 //! arithmetic is constant time. Nothing is checked here: who joins shares compares them, and the result, with their commitments. Source: protocol, section 17; Shamir, "How to share a secret", CACM 22 (1979).
 
+use std::collections::BTreeSet;
+
 use curve25519_dalek::scalar::Scalar;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::error::{Error, Fault};
 
-/// A secret element of Z_ℓ: a shared secret or one share of it.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SecretScalar(Scalar);
+/// A secret element of Z_ℓ: a shared secret or one share of it. It has one place on the heap, so that moving it leaves no copy behind.
+pub struct SecretScalar(Box<Scalar>);
 
 impl SecretScalar {
     /// Reads the canonical form: 32 bytes, little-endian, below ℓ.
@@ -20,13 +21,19 @@ impl SecretScalar {
     /// [`Fault::Scalar`] otherwise.
     pub fn parse(bytes: &[u8; 32]) -> Result<Self, Fault> {
         Option::from(Scalar::from_canonical_bytes(*bytes))
-            .map(Self)
+            .map(Self::hold)
             .ok_or(Fault::Scalar)
     }
 
     /// Reduces 64 uniform bytes modulo ℓ.
     pub(crate) fn from_wide(bytes: &[u8; 64]) -> Self {
-        Self(Scalar::from_bytes_mod_order_wide(bytes))
+        Self::hold(Scalar::from_bytes_mod_order_wide(bytes))
+    }
+
+    fn hold(mut scalar: Scalar) -> Self {
+        let held = Self(Box::new(scalar));
+        scalar.zeroize();
+        held
     }
 
     /// The canonical bytes.
@@ -37,9 +44,17 @@ impl SecretScalar {
     /// A second handle on the same secret, said aloud.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self(self.0)
+        Self(self.0.clone())
     }
 }
+
+impl Drop for SecretScalar {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SecretScalar {}
 
 impl PartialEq for SecretScalar {
     fn eq(&self, other: &Self) -> bool {
@@ -64,11 +79,11 @@ impl Polynomial {
     /// f(x) by Horner's rule.
     pub(crate) fn share(&self, x: u32) -> SecretScalar {
         let x = Scalar::from(x);
-        SecretScalar(
+        SecretScalar::hold(
             self.0
                 .iter()
                 .rev()
-                .fold(Scalar::ZERO, |acc, coefficient| acc * x + coefficient.0),
+                .fold(Scalar::ZERO, |acc, coefficient| acc * x + *coefficient.0),
         )
     }
 }
@@ -83,7 +98,8 @@ impl Lagrange {
     /// For distinct positions, none of them 0.
     ///
     /// # Errors
-    /// [`Error::BelowThreshold`] when there are fewer than `threshold` positions.
+    /// [`Error::BelowThreshold`] when there are fewer than `threshold` of them; our own fault, [`Error::Positions`], otherwise: two
+    /// values at one place say nothing about a polynomial, and must not be held against a dealer.
     pub fn new(positions: &[u32], threshold: u32) -> Result<Self, Error> {
         let have = u32::try_from(positions.len()).unwrap_or(u32::MAX);
         if have < threshold {
@@ -91,6 +107,10 @@ impl Lagrange {
                 have,
                 need: threshold,
             });
+        }
+        let distinct: BTreeSet<u32> = positions.iter().copied().collect();
+        if distinct.len() != positions.len() || distinct.contains(&0) {
+            return Err(Error::Positions);
         }
         let xs: Vec<Scalar> = positions.iter().map(|&x| Scalar::from(x)).collect();
         let mut denominators: Vec<Scalar> = xs
@@ -128,11 +148,11 @@ impl Lagrange {
 
     /// Joins one share per position, in the order of the positions.
     pub fn combine(&self, shares: &[&SecretScalar]) -> SecretScalar {
-        SecretScalar(
+        SecretScalar::hold(
             self.weights
                 .iter()
                 .zip(shares)
-                .map(|(weight, share)| weight * share.0)
+                .map(|(weight, share)| weight * *share.0)
                 .sum(),
         )
     }

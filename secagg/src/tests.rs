@@ -11,6 +11,8 @@ mod fixture;
 mod holders;
 pub mod kit;
 mod masks;
+#[cfg(target_os = "linux")]
+mod memory;
 mod neighbours;
 mod participants;
 mod partition;

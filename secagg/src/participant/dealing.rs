@@ -4,7 +4,7 @@
 //! → signatures. Nothing here is kept: all of it derives from the attempt's seed, under its announcement. Source: protocol,
 //! sections 4, 5 and 8.
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::channel::{self, Envelope, PairKeys};
 use crate::codec::{Digest, expand, hash, kdf};
@@ -17,8 +17,9 @@ use crate::message::{BLOB_BYTES, CIPHERTEXT_BYTES, Commit, PAIR_BYTES};
 use crate::prg::Keystream;
 use crate::shamir::{Polynomial, SecretScalar};
 
-/// This site's own pair of shares when it is a holder itself; durable apart from the seed, which goes first.
-pub struct OwnShares(Zeroizing<[u8; 64]>);
+/// This site's own pair of shares when it is a holder itself; durable apart from the seed, which goes first. On the heap, so that moving
+/// it leaves no copy behind.
+pub struct OwnShares(Box<[u8; 64]>);
 
 impl OwnShares {
     /// The two scalars, for sealed storage.
@@ -33,8 +34,20 @@ impl OwnShares {
     pub fn restore(bytes: &[u8]) -> Result<Self, Error> {
         bytes
             .try_into()
-            .map(|pair| Self(Zeroizing::new(pair)))
+            .map(Self::copy)
             .map_err(|_| Error::Stored("pair of own shares"))
+    }
+
+    fn copy(pair: &[u8; 64]) -> Self {
+        let mut own = Self(Box::new([0; 64]));
+        own.0.copy_from_slice(pair);
+        own
+    }
+}
+
+impl Drop for OwnShares {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
@@ -69,7 +82,7 @@ impl Dealing {
 
     /// What this site keeps when it is itself the holder at position `x`.
     pub(super) fn own_shares(&self, x: u32) -> OwnShares {
-        OwnShares(self.pair(x))
+        OwnShares::copy(&self.pair(x))
     }
 
     fn pair(&self, x: u32) -> Zeroizing<[u8; 64]> {
