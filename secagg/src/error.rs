@@ -142,6 +142,9 @@ pub enum Error {
         /// Threshold.
         need: u32,
     },
+    /// A position of shares that comes twice, or is 0: our own fault, since every list is checked before it counts.
+    #[error("a position of the shares comes twice, or is 0")]
+    Positions,
     /// This site is not a member of the roster, cohort or holder list in question.
     #[error("this site is not in the {0}")]
     NotAMember(&'static str),
@@ -168,6 +171,7 @@ impl Error {
             Self::PeerMisbehaved { culprit, .. } => Some(*culprit),
             Self::Params(_)
             | Self::BelowThreshold { .. }
+            | Self::Positions
             | Self::NotAMember(_)
             | Self::Sequence { .. }
             | Self::Stored(_) => None,

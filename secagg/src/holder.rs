@@ -29,7 +29,7 @@ use crate::shamir::SecretScalar;
 /// Shares of every dealer of a cohort, opened and compared with their commitments. Lives in memory only.
 pub struct OpenedShares {
     ctx: Digest,
-    pairs: BTreeMap<u32, [SecretScalar; 2]>,
+    pub(crate) pairs: BTreeMap<u32, [SecretScalar; 2]>,
     bad: Bitmap,
 }
 
@@ -373,7 +373,8 @@ impl Released {
     /// The list is the release. `opened` must be of the verdict's context; shares of other dealers are not looked at.
     ///
     /// # Errors
-    /// The coordinator's fault if the shares were opened under another context.
+    /// The coordinator's fault if the shares were opened under another context, or if a share that opened when the set was signed does
+    /// not open any more: it altered an item, and a shorter list would be a second answer under this holder's signature.
     pub fn unmask(&self, identity: &Identity, opened: &OpenedShares) -> Result<UnmaskList, Error> {
         let Verdict {
             proposal,
@@ -386,14 +387,14 @@ impl Released {
         let mut present = Bitmap::empty(cohort.size());
         let mut scalars = Vec::new();
         for member in cohort.iter().filter(|&member| !complaints.contains(member)) {
-            let Some([b, k]) = opened.pairs.get(&member) else {
-                continue;
-            };
+            let [b, k] = opened
+                .pairs
+                .get(&member)
+                .ok_or(Fault::Root("share item").by_coordinator())?;
             present.insert(member);
-            scalars.push(*if proposal.survivors.contains(member) {
-                b.expose()
-            } else {
-                k.expose()
+            scalars.push(match revealed(&proposal.survivors, member) {
+                Secret::SelfMask => *b.expose(),
+                Secret::Rescue => *k.expose(),
             });
         }
         let (digest, position) = (proposal.digest(), self.position);

@@ -3,6 +3,8 @@
 //!
 //! Source: protocol, sections 5 to 12.
 
+use core::fmt;
+
 use crate::bitmap::Bitmap;
 use crate::codec::{Digest, hash, le32, le64};
 use crate::keys::{BindingClaim, ExchangeKey, Identity, Signature, VerifyKey};
@@ -369,7 +371,7 @@ pub struct Attestation {
 }
 
 /// One scalar per cohort member without complaint: a share of b for survivors, of K for dropouts. There is no type flag.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UnmaskList {
     /// Survivor digest.
     pub digest: Digest,
@@ -381,6 +383,17 @@ pub struct UnmaskList {
     pub scalars: Vec<[u8; 32]>,
     /// The holder's signature over the list.
     pub signature: Signature,
+}
+
+/// Without the scalars: t lists unmask every upload, so none may end up in a log.
+impl fmt::Debug for UnmaskList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnmaskList")
+            .field("digest", &self.digest)
+            .field("position", &self.position)
+            .field("scalars", &self.scalars.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl UnmaskList {

@@ -14,6 +14,8 @@ mod tests;
 pub const MAX_SILO: u32 = 128;
 /// Most elements of one vector; 2^34 values are 64 GiB of f32.
 pub const MAX_ELEMENTS: u64 = 1 << 34;
+/// Most chunks of a vector: each costs its holder a hash, and memory until the upload ends.
+pub const MAX_CHUNKS: u64 = 1 << 20;
 /// Most metadata lanes; all of them travel in one message.
 pub const MAX_META_LANES: u32 = 1024;
 /// Longest free-form field.
@@ -207,12 +209,9 @@ impl Params {
         u32::try_from(rest).expect("not more than chunk_elems, a u32")
     }
 
-    /// n_C: how many members of a roster of `n` may be corrupt. Default rule ⌊(n−1)/3⌋.
+    /// n_C = ⌊(n−1)/3⌋: how many members of a roster of `n` may be corrupt.
     pub fn corrupt_bound(&self, n: u32) -> u32 {
-        match self.config.corrupt_rule {
-            0 => n.saturating_sub(1) / 3,
-            _ => permille_up(self.config.gamma_permille, n),
-        }
+        n.saturating_sub(1) / 3
     }
 
     /// Smallest number of holders a site accepts: ⌊2n/3⌋+1. Below it the coordinator could choose who holds all shares.
@@ -323,14 +322,14 @@ fn check_profile(c: &RunConfig) -> Result<(), ParamsError> {
     within(
         "corrupt_rule",
         c.corrupt_rule,
-        c.corrupt_rule <= 1,
-        "0 or 1",
+        c.corrupt_rule == 0,
+        "0; a share of the roster belongs to the fleet profile",
     )?;
     within(
         "gamma_permille",
         c.gamma_permille,
-        c.gamma_permille < 334,
-        "below 334",
+        c.gamma_permille == 0,
+        "0; a share of the roster belongs to the fleet profile",
     )?;
     within(
         "commit_reveal",
@@ -390,6 +389,12 @@ fn check_vector(c: &RunConfig) -> Result<(), ParamsError> {
         chunk,
         chunk.is_multiple_of(8) && (8..=1 << 18).contains(&chunk),
         "a multiple of 8 up to 2^18",
+    )?;
+    within(
+        "chunk_elems",
+        chunk,
+        c.elements.div_ceil(u64::from(chunk)) <= MAX_CHUNKS,
+        "large enough for at most 2^20 chunks",
     )?;
     within(
         "v",

@@ -96,3 +96,31 @@ fn a_binding_names_key_organisation_site_and_validity() {
         claim.hash(&Identity::from_seed(&Seed::new([8; 32])).public())
     );
 }
+
+/// For R the neutral element, S = k·a solves the equation of a lax check; a strict one refuses R for its small order.
+#[test]
+fn a_signature_whose_point_has_small_order_is_refused() {
+    use curve25519_dalek::scalar::{Scalar, clamp_integer};
+    use sha2::{Digest as _, Sha512};
+
+    let (secret, neutral) = ([7; 32], SMALL_ORDER[1]);
+    let identity = Identity::from_seed(&Seed::new(secret));
+    let public = identity.public();
+    let digest = hash(labels::SIG_ROSTER, &[b"a"]);
+    let wide = Sha512::digest(secret);
+    let a = Scalar::from_bytes_mod_order(clamp_integer(wide[..32].try_into().unwrap()));
+    let challenge = Sha512::new()
+        .chain_update(neutral)
+        .chain_update(public.as_bytes())
+        .chain_update(digest.0)
+        .finalize();
+    let s = Scalar::from_bytes_mod_order_wide(&challenge.into()) * a;
+    let forged = [neutral, s.to_bytes()].concat().try_into().unwrap();
+    let lax = ed25519_dalek::Verifier::verify(
+        &public.0,
+        &digest.0,
+        &ed25519_dalek::Signature::from_bytes(&forged),
+    );
+    assert!(lax.is_ok(), "the equation holds");
+    assert!(!public.verifies(&Signature(forged), labels::SIG_ROSTER, &[b"a"]));
+}

@@ -106,26 +106,13 @@ fn t02_different_survivor_sets_to_different_holders_give_no_two_certificates() {
             certificate_of(&signed).certify_survivors(&round.attempt, sets[set].0.digest())
         });
         let shown = split.count_ones();
+        let certified = certified.map(|result| result.is_ok());
         assert_eq!(
-            certified.map(|result| result.is_ok()),
+            certified,
             [5 - shown + 2 >= 5, shown + 2 >= 5],
             "{split:05b}"
         );
-        assert!(
-            !(5 - shown + 2 >= 5 && shown + 2 >= 5),
-            "{split:05b}: two certificates"
-        );
-        let alone = [0usize, 1].map(|set| {
-            (0..5)
-                .filter(|h| (split >> h & 1 == 1) == (set == 1))
-                .count()
-                >= 5
-        });
-        assert_eq!(
-            alone.contains(&true),
-            shown == 0 || shown == 5,
-            "without corrupt signers only one view gives a certificate"
-        );
+        assert_ne!(certified, [true, true], "{split:05b}: two certificates");
     }
 }
 

@@ -282,6 +282,41 @@ fn a_list_asked_for_again_is_the_same_list() {
     assert_eq!(first.present, Bitmap::full(5));
 }
 
+/// A restarted holder asks for its shares again. One that is altered now would make a second, shorter list under its signature.
+#[test]
+fn a_list_that_would_be_shorter_than_what_was_attested_is_not_signed() {
+    let world = World::new(5);
+    let mut round = world.open();
+    let cohort = round.commit_all();
+    let (all, _) = proposals(&round, &cohort, 5).remove(0);
+    let signed: Vec<_> = (0..5)
+        .map(|h| attestation(&round, h, &cohort, &all))
+        .collect();
+    let released = released(&round, 2, &cohort, &all, &certificate_of(&signed));
+    let mut items = coordinator::share_items(&round.attempt, &round.commits, 2).unwrap();
+    items[3].ciphertext.as_mut().unwrap()[0] ^= 1;
+    let (keys, own) = (round.keys(2), round.committed(2).own_shares());
+    let open = |items: &[_]| {
+        OpenedShares::open(
+            &round.attempt,
+            2,
+            &keys.inbound,
+            own.as_ref(),
+            &cohort,
+            items,
+        )
+        .unwrap()
+    };
+    let refused = released.unmask(round.identity(2), &open(&items));
+    assert_eq!(refused, Err(Fault::Root("share item").by_coordinator()));
+    let good = round.opened(2, &cohort).unwrap();
+    let list = released.unmask(round.identity(2), &good).unwrap();
+    assert_eq!(list.present, Bitmap::full(5));
+    let shown = format!("{list:?}");
+    let scalar = format!("{:?}", list.scalars[0]);
+    assert!(!shown.contains(&scalar[1..20]), "a share in a log: {shown}");
+}
+
 /// Shares that did not open when the set was attested, and open now: the complaint stands, and no share of that dealer leaves.
 #[test]
 fn what_was_complained_about_is_never_released() {

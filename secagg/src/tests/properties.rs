@@ -278,3 +278,12 @@ proptest! {
         }
     }
 }
+
+/// A list that is counted twice must not make an honest dealer look like a cheat.
+#[test]
+fn positions_that_repeat_or_are_zero_are_refused_before_anything_is_joined() {
+    for positions in [[1, 1, 2], [0, 1, 2], [3, 2, 3]] {
+        let refused = Lagrange::new(&positions, 3).err();
+        assert_eq!(refused, Some(Error::Positions), "{positions:?}");
+    }
+}
