@@ -43,12 +43,25 @@ pub struct Line {
     pub model_hash: Digest,
     /// How far the duty went.
     pub duty: Duty,
-    /// Whether a masked byte may have left.
-    pub masked: bool,
+    /// What may have left in it.
+    pub sent: Sent,
     /// Its cohort, once the site knows it: the context and the number of members.
     pub cohort: Option<MemberSet>,
     /// Its survivors, once the site signed them as a holder: their digest and their number.
     pub survivors: Option<MemberSet>,
+}
+
+/// What may have left a site in an attempt, and what may come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// No masked byte.
+    Nothing,
+    /// Masked bytes; a sum with them may be had.
+    Masked,
+    /// Masked bytes; t holders signed that no sum with them can ever be had (R2).
+    Dead,
+    /// Masked bytes; this site's operator consented to one more sum over the same update (R4).
+    Consented,
 }
 
 /// Some members of a roster, as they are signed for and counted.
@@ -143,8 +156,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// R1 and R2: a further attempt for the same model needs the abort certificate of every one that sent masked bytes. R3 (exact
-    /// retry) is not offered by this version, so `retry_of` must be zero.
+    /// R1, R2 and R4: a further attempt for the same model needs, for every one in which masked bytes may have left, its abort
+    /// certificate or the operator's consent. R3 (exact retry) is not offered by this version, so `retry_of` must be zero.
     fn check_retry(
         &self,
         announcement: &Announcement,
@@ -153,15 +166,108 @@ impl Ledger {
         if announcement.retry_of != Digest::ZERO {
             return Err(Rejection::Elsewhere("retry proof"));
         }
-        for ((_, seq), line) in &self.attempts {
+        for (place, line) in &self.attempts {
             if line.round == announcement.round && line.duty == Duty::Released {
-                return Err(Rejection::RetryUnproven { seq: *seq });
+                let (round, seq) = (line.round, place.1);
+                return Err(Rejection::RoundLost { round, seq });
             }
-            if line.model_hash == announcement.model_hash && line.masked && !proven(line, proofs) {
-                return Err(Rejection::RetryUnproven { seq: *seq });
+            if line.sent != Sent::Masked || !proven(line, proofs) {
+                self.check_line(*place, line, announcement)?;
             }
         }
         Ok(())
+    }
+
+    /// R0: what was judged when the announcement was accepted, once more before the first masked byte of `place`. That no newer
+    /// announcement was accepted since holds by construction: a site masks in the newest one only.
+    pub(crate) fn check_masking(
+        &self,
+        place: Place,
+        announcement: &Announcement,
+    ) -> Result<(), Rejection> {
+        let mut others = self.attempts.iter().filter(|(other, _)| **other != place);
+        others.try_for_each(|(other, line)| self.check_line(*other, line, announcement))
+    }
+
+    /// Whether what left in the attempt of `line` stands in the way of contributing to `announcement`.
+    fn check_line(
+        &self,
+        place: Place,
+        line: &Line,
+        announcement: &Announcement,
+    ) -> Result<(), Rejection> {
+        let (round, seq) = (line.round, place.1);
+        if line.model_hash != announcement.model_hash {
+            return Ok(());
+        }
+        match line.sent {
+            Sent::Nothing | Sent::Dead => Ok(()),
+            Sent::Consented if announcement.round > round => Ok(()),
+            // holders that released refuse every further attempt of the old round, so nothing could come of it
+            Sent::Consented => Err(Rejection::RoundLost { round, seq }),
+            Sent::Masked if self.is_over(place) => Err(Rejection::Unchanged { round }),
+            Sent::Masked if announcement.round > round => Err(Rejection::Spent { round, seq }),
+            Sent::Masked => Err(Rejection::RetryUnproven { seq }),
+        }
+    }
+
+    /// Whether a result of this attempt or of a later one is known.
+    fn is_over(&self, place: Place) -> bool {
+        self.last.is_some_and(|last| place <= last.place)
+    }
+
+    /// The model that the next round must be about; `None` before the first announcement.
+    pub fn model(&self) -> Option<Digest> {
+        self.last.map(|last| last.next_model).or(self.first_model)
+    }
+
+    /// Attempts for the current model in which this site's update is spent unless they still end: no further one is contributed to
+    /// without their abort certificate (R2) or the operator's consent (R4).
+    pub fn spent(&self) -> impl Iterator<Item = (Place, &Line)> {
+        let model = self.model();
+        let lines = self.attempts.iter().filter(move |(place, line)| {
+            line.sent == Sent::Masked && Some(line.model_hash) == model && !self.is_over(**place)
+        });
+        lines.map(|(place, line)| (*place, line))
+    }
+
+    /// Whether the operator may consent to one more contribution to the model with this hash (R4).
+    pub(crate) fn check_consent(&self, model_hash: Digest) -> Result<(), Rejection> {
+        if self.model() != Some(model_hash) {
+            return Err(Rejection::Elsewhere("model"));
+        }
+        if self.spent().next().is_some() {
+            return Ok(());
+        }
+        let given = |line: &Line| line.model_hash == model_hash && line.sent == Sent::Consented;
+        Err(if self.attempts.values().any(given) {
+            Rejection::Repeated
+        } else {
+            Rejection::NothingSpent
+        })
+    }
+
+    /// R4. The consent is for the attempts that are spent now; what is masked in the next one is not covered by it, so it is used up
+    /// with the first byte of that.
+    pub(crate) fn consent(&mut self) {
+        let spent: Vec<Place> = self.spent().map(|(place, _)| place).collect();
+        self.mark(&spent, Sent::Consented);
+    }
+
+    /// An announcement for this model was accepted, so everything that was masked for it before is dead or consented to.
+    pub(crate) fn settle(&mut self, model_hash: Digest) {
+        let ours = |line: &Line| line.model_hash == model_hash && line.sent == Sent::Masked;
+        let dead = self.attempts.iter().filter(|(_, line)| ours(line));
+        let dead: Vec<Place> = dead.map(|(place, _)| *place).collect();
+        self.mark(&dead, Sent::Dead);
+    }
+
+    fn mark(&mut self, places: &[Place], sent: Sent) {
+        for place in places {
+            if let Some(line) = self.attempts.get_mut(place) {
+                line.sent = sent;
+            }
+        }
     }
 
     /// Moves every unreleased older attempt of the run to aborted; at most one attempt is unreleased and alive.

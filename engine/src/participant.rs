@@ -104,6 +104,11 @@ pub enum Event {
         /// The coordinator's signature.
         signature: Signature,
     },
+    /// This site's operator consents to one more sum over the update that is spent (R4).
+    Consented {
+        /// The model it was made for.
+        model_hash: Digest,
+    },
     /// The coordinator published a result.
     Finished {
         /// Epoch and attempt.
@@ -343,7 +348,7 @@ impl Participant {
                 Ok(erase_attempt((self.epoch(), announcement.seq)))
             }
             Event::Finished { .. } => Ok(self.finish_secrets()),
-            Event::RosterCertified(_) => Ok(Vec::new()),
+            Event::RosterCertified(_) | Event::Consented { .. } => Ok(Vec::new()),
         }
     }
 
@@ -386,6 +391,26 @@ pub fn accuses_coordinator(rejection: &Rejection) -> bool {
     matches!(rejection, Rejection::Protocol(error) if error.culprits() == Some(Culprit::Coordinator))
 }
 
+/// What a site answers when it refuses to take part in an announced attempt, so that nobody waits for it; `None` where it owes no
+/// answer.
+pub fn answer_to(rejection: &Rejection) -> Option<Decline> {
+    match rejection {
+        Rejection::RetryUnproven { .. }
+        | Rejection::RoundLost { .. }
+        | Rejection::Spent { .. }
+        | Rejection::Unchanged { .. } => Some(Decline::Spent),
+        Rejection::Policy(_) | Rejection::Deadline { .. } => Some(Decline::Policy),
+        Rejection::Repeated
+        | Rejection::Conflict(_)
+        | Rejection::OutOfPhase { .. }
+        | Rejection::Elsewhere(_)
+        | Rejection::NotAMember(_)
+        | Rejection::Stale { .. }
+        | Rejection::NothingSpent
+        | Rejection::Protocol(_) => None,
+    }
+}
+
 impl Machine for Participant {
     type Event = Event;
     type Output = Output;
@@ -402,6 +427,7 @@ impl Machine for Participant {
                 announcement,
                 signature,
             } => self.admit_abort(announcement, signature),
+            Event::Consented { model_hash } => self.ledger.check_consent(*model_hash),
             Event::Finished {
                 place,
                 result,
@@ -437,6 +463,10 @@ impl Machine for Participant {
             }
             Event::Attempt { ann_hash, step } => self.accept_step(ann_hash, *step),
             Event::AbortProposed { announcement, .. } => self.accept_abort(*announcement),
+            Event::Consented { .. } => {
+                self.ledger.consent();
+                Ok(())
+            }
             Event::Finished { place, result, .. } => {
                 self.accept_finished(place, &result);
                 Ok(())

@@ -46,6 +46,41 @@ pub enum Rejection {
         /// The earlier attempt.
         seq: u64,
     },
+    /// The round was lost at this site; whoever released in it refuses every further attempt of it.
+    #[error(
+        "attempt {seq} of round {round} was released, or its loss was consented to: a further attempt needs a new round number"
+    )]
+    RoundLost {
+        /// The round.
+        round: u64,
+        /// The attempt.
+        seq: u64,
+    },
+    /// The update may be in a sum that the coordinator has, and nothing proves otherwise (R4).
+    #[error(
+        "this site's update for this model may be in the sum of round {round}, attempt {seq}, which neither ended nor was proven \
+         dead: it is spent, and only this site's operator can consent to one more sum over it"
+    )]
+    Spent {
+        /// The round.
+        round: u64,
+        /// The attempt.
+        seq: u64,
+    },
+    /// The model is one to which this site has given its one update.
+    #[error(
+        "the model did not change in round {round}, to which this site contributed; nothing new to train: a site adds one update to \
+         one model once"
+    )]
+    Unchanged {
+        /// The round.
+        round: u64,
+    },
+    /// A consent where none is needed.
+    #[error(
+        "nothing is spent: this site's update for the current model is in no sum that was lost"
+    )]
+    NothingSpent,
     /// A deadline of the announcement is further away than this site accepts.
     #[error("the attempt would expire at {} ms, at most {} ms is accepted", expires.0, latest.0)]
     Deadline {

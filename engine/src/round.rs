@@ -40,6 +40,8 @@ pub enum Decline {
     UpdateRefused,
     /// Its policy refused.
     Policy,
+    /// Its one update for this model was given, and its operator has not consented to another sum over it (R4).
+    Spent,
 }
 
 /// An upload whose bytes are durable: what the machine keeps of it.

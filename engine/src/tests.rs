@@ -1,6 +1,7 @@
 //! Tests of whole rounds: a federation in one thread, and the rules of protocol, section 23, by their numbers.
 
 mod chaos;
+mod consent;
 mod contract;
 mod figure;
 mod hostile;

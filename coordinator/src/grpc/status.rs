@@ -153,6 +153,10 @@ pub(super) fn rejection(rejection: &Rejection) -> Status {
         Rejection::Policy(refusal) => status(Code::FailedPrecondition, refusal.code(), message),
         Rejection::Protocol(_) => status(Code::InvalidArgument, "PROTOCOL_VIOLATION", message),
     }
+        | Rejection::RoundLost { .. }
+        | Rejection::Spent { .. }
+        | Rejection::Unchanged { .. }
+        | Rejection::NothingSpent
 }
 
 /// The answer to an event that was handed in: what was accepted before is accepted again.

@@ -15,7 +15,7 @@ use veilsum_secagg::{Certificate, Error, Fault};
 use super::holder::HolderPhase;
 use super::session::SessionPhase;
 use super::{Contribution, Current, Event, Output, Participant};
-use crate::ledger::{LastResult, Line};
+use crate::ledger::{LastResult, Line, Sent};
 use crate::rejection::Rejection;
 use crate::vault::{Name, Place, SecretOp};
 
@@ -59,6 +59,7 @@ impl Participant {
         let attempt = Arc::new(Attempt::new(roster, announcement)?);
         let holder = HolderPhase::open(&attempt, me);
         self.ledger.abort_older(place);
+        self.ledger.settle(model_hash);
         self.ledger.round = round;
         self.ledger.first_model.get_or_insert(model_hash);
         let line = Line {
@@ -67,7 +68,7 @@ impl Participant {
             model_hash,
             attempt: Some(Arc::clone(&attempt)),
             duty: holder.duty(),
-            masked: false,
+            sent: Sent::Nothing,
             cohort: None,
             survivors: None,
         };

@@ -14,7 +14,7 @@ use veilsum_secagg::participant::OwnShares;
 use veilsum_secagg::{Certificate, Digest, Error, Fault};
 
 use super::{Current, Output, Participant, SessionPhase, Step};
-use crate::ledger::{Duty, Line, MemberSet};
+use crate::ledger::{Duty, Line, MemberSet, Sent};
 use crate::rejection::Rejection;
 use crate::vault::{Name, Place};
 
@@ -291,7 +291,7 @@ impl Participant {
             ann_hash,
             model_hash,
             duty: Duty::Aborted,
-            masked: false,
+            sent: Sent::Nothing,
             cohort: None,
             survivors: None,
         });

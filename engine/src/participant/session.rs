@@ -13,7 +13,7 @@ use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
 use super::{Current, Output, Participant, Step, erase_attempt};
-use crate::ledger::MemberSet;
+use crate::ledger::{MemberSet, Sent};
 use crate::rejection::Rejection;
 use crate::vault::{Name, SecretOp};
 
@@ -237,15 +237,15 @@ impl Participant {
         }
     }
 
-    /// R0: judged again in the transaction that stores the context. That no newer announcement was accepted holds by construction:
-    /// the current attempt is the newest.
+    /// R0: judged again in the transaction that stores the context.
     fn admit_submitting(&self, current: &Current) -> Result<(), Rejection> {
         let cohort = current.cohort.as_ref().ok_or(Rejection::OutOfPhase {
             what: "masking",
             phase: "without a cohort",
         })?;
         self.setting.policy.accepts_cohort(&cohort.members)?;
-        Ok(())
+        let announcement = current.attempt.announcement();
+        self.ledger.check_masking(current.place(), announcement)
     }
 
     pub(super) fn accept_step(&mut self, ann_hash: Digest, step: Step) -> Result<(), Rejection> {
@@ -261,7 +261,7 @@ impl Participant {
             Step::Submitting => {
                 current.session = SessionPhase::Submitting;
                 if let Some(line) = self.ledger.attempts.get_mut(&place) {
-                    line.masked = true;
+                    line.sent = Sent::Masked;
                 }
             }
             Step::Received { receipt, .. } => {

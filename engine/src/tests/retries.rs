@@ -88,14 +88,14 @@ fn t19_after_a_release_no_abort_can_be_had_and_no_site_contributes_again() {
             })
         ));
         let again = offer(&fed, site, next(&fed), Vec::new());
-        assert_eq!(again, Err(Rejection::RetryUnproven { seq: 1 }));
+        assert_eq!(again, Err(Rejection::RoundLost { round: 1, seq: 1 }));
         let mut other = next(&fed);
         (other.round, other.holders) = (2, Bitmap::of(5, 1..5));
         other.threshold = fed.hub.spec.params().threshold(4, 5);
         let skipped = offer(&fed, site, other, Vec::new());
         assert_eq!(
             skipped,
-            Err(Rejection::RetryUnproven { seq: 1 }),
+            Err(Rejection::Spent { round: 1, seq: 1 }),
             "nor under a new round number (R4)"
         );
     }

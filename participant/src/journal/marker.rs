@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use veilsum_common::ids::RunId;
 use veilsum_daemon::files::{self, FileError};
-use veilsum_engine::ledger::{Duty, Ledger};
+use veilsum_engine::ledger::{Duty, Ledger, Sent};
 use veilsum_engine::vault::Place;
 
 /// What a site must do at most once for an attempt.
@@ -49,7 +49,7 @@ impl Marker {
     pub fn of(ledger: &Ledger) -> Self {
         let mut marker = Self::default();
         for (place, line) in &ledger.attempts {
-            if line.masked {
+            if line.sent != Sent::Nothing {
                 marker.raise(Promise::Masked, *place);
             }
             let given: &[Promise] = match line.duty {

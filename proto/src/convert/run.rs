@@ -153,6 +153,9 @@ pub fn model_version(metadata: &Metadata, record: &Record) -> pb::ModelVersion {
     pb::ModelVersion {
         round: record.round,
         metrics: means(metadata, record),
+        Decline::Spent => {
+            "its update for this model was used; it takes part again when its operator consents, or with the next model"
+        }
         ..initial_model(&record.published.model, record.at)
     }
 }

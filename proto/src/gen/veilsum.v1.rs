@@ -880,6 +880,8 @@ pub enum DeclineReason {
 impl DeclineReason {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
+    /// The site's one update for this model was given in an earlier attempt, and its operator has not consented to another sum over it.
+    Spent = 5,
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
@@ -893,6 +895,7 @@ impl DeclineReason {
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            Self::Spent => "DECLINE_REASON_SPENT",
         match value {
             "DECLINE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
             "DECLINE_REASON_POLICY" => Some(Self::Policy),
@@ -903,6 +906,7 @@ impl DeclineReason {
         }
     }
 }
+            "DECLINE_REASON_SPENT" => Some(Self::Spent),
 /// Generated client implementations.
 pub mod round_service_client {
     #![allow(
@@ -3809,7 +3813,7 @@ pub struct HolderAborted {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SiteEvent {
     /// Which of it.
-    #[prost(oneof = "site_event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "site_event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub event: ::core::option::Option<site_event::Event>,
 }
 /// Nested message and enum types in `SiteEvent`.
@@ -3979,4 +3983,13 @@ pub struct ResultSeen {
     /// Signed, with its certificate; round, epoch and attempt are not repeated.
     #[prost(message, optional, tag = "3")]
     pub result: ::core::option::Option<RoundResult>,
+        #[prost(message, tag = "9")]
+        Consented(super::OperatorConsented),
+}
+/// The site's operator consents to one more sum over the update that the site gave in attempts which were lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperatorConsented {
+    /// BLAKE3 of the model that the update is for, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub model_hash: ::prost::alloc::vec::Vec<u8>,
 }

@@ -1,4 +1,4 @@
-use veilsum_engine::ledger::Line;
+use veilsum_engine::ledger::{Line, Sent};
 use veilsum_secagg::Digest;
 
 use super::*;
@@ -83,7 +83,7 @@ fn what_is_no_marker_is_refused_instead_of_marking_nothing() {
 
 #[test]
 fn a_replayed_ledger_is_never_behind_the_marker_of_what_it_did() {
-    let line = |duty, masked| Line {
+    let line = |duty, sent| Line {
         cohort: None,
         survivors: None,
         round: 1,
@@ -91,7 +91,7 @@ fn a_replayed_ledger_is_never_behind_the_marker_of_what_it_did() {
         ann_hash: Digest::ZERO,
         model_hash: Digest::ZERO,
         duty,
-        masked,
+        sent,
     };
     for (duty, given) in [
         (Duty::None, &[][..]),
@@ -101,15 +101,15 @@ fn a_replayed_ledger_is_never_behind_the_marker_of_what_it_did() {
         (Duty::Aborted, &[Promise::Attested, Promise::Aborted]),
         (Duty::Aborted, &[Promise::Aborted]),
     ] {
-        for masked in [false, true] {
+        for sent in [Sent::Nothing, Sent::Masked, Sent::Dead, Sent::Consented] {
             let mut ledger = Ledger::default();
             ledger.attempts.insert((1, 4), line(Duty::Idle, false));
-            ledger.attempts.insert((2, 5), line(duty, masked));
+            ledger.attempts.insert((2, 5), line(duty, sent));
             let mut marker = Marker::default();
             given
                 .iter()
                 .for_each(|promise| marker.raise(*promise, (2, 5)));
-            if masked {
+            if sent != Sent::Nothing {
                 marker.raise(Promise::Masked, (2, 5));
             }
             assert!(!marker.ahead_of(&Marker::of(&ledger)), "{duty:?}");

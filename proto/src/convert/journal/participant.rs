@@ -29,6 +29,7 @@ impl Journalled for Event {
             Self::Trained(_) => "trained",
             Self::Attempt { step, .. } => step_kind(step),
             Self::AbortProposed { .. } => "abort_proposed",
+            Self::Consented { .. } => "consented",
             Self::Finished { .. } => "finished",
         }
     }
@@ -91,6 +92,9 @@ fn write(event: &Event) -> Told {
             roster_size: announcement.holders.size(),
             announcement: Some(signed(&**announcement, signature).into()),
         }),
+        Event::Consented { model_hash } => Told::Consented(pb::OperatorConsented {
+            model_hash: model_hash.0.to_vec(),
+        }),
         Event::Finished {
             place: (epoch, seq),
             result,
@@ -136,6 +140,9 @@ fn read(event: Told) -> Result<Event, ConvertError> {
                 signature,
             }
         }
+        Told::Consented(pb::OperatorConsented { model_hash }) => Event::Consented {
+            model_hash: digest("model_hash", &model_hash)?,
+        },
         Told::Finished(seen) => {
             let message = required("result", seen.result)?;
             Event::Finished {

@@ -107,6 +107,7 @@ fn every_event_of_a_site_comes_back_as_it_was() {
         "opened",
         "trained",
         "abort_proposed",
+        "consented",
         "finished",
         "sat_out",
         "committed",

@@ -142,6 +142,7 @@ impl TryFrom<pb::DeclineReason> for Decline {
             pb::DeclineReason::SitsOut => Ok(Self::NotNow),
             pb::DeclineReason::TrainerFailed => Ok(Self::TrainerFailed),
             pb::DeclineReason::UpdateRefused => Ok(Self::UpdateRefused),
+            pb::DeclineReason::Spent => Ok(Self::Spent),
         }
     }
 }
@@ -153,6 +154,7 @@ impl From<Decline> for pb::DeclineReason {
             Decline::NotNow => Self::SitsOut,
             Decline::TrainerFailed => Self::TrainerFailed,
             Decline::UpdateRefused => Self::UpdateRefused,
+            Decline::Spent => Self::Spent,
         }
     }
 }

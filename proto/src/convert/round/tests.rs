@@ -257,6 +257,7 @@ fn a_declines_class_is_one_of_those_there_are() {
         Decline::NotNow,
         Decline::TrainerFailed,
         Decline::UpdateRefused,
+        Decline::Spent,
     ] {
         assert_eq!(
             Decline::try_from(pb::DeclineReason::from(decline)),

@@ -277,6 +277,7 @@ fn decline() -> impl Strategy<Value = Decline> {
         Just(Decline::TrainerFailed),
         Just(Decline::UpdateRefused),
         Just(Decline::Policy),
+        Just(Decline::Spent),
     ]
 }
 
@@ -575,6 +576,9 @@ pub fn site_events() -> Kinds<participant::Event> {
         (digest(), step.prop_map(Box::new))
             .prop_map(|(ann_hash, step)| Event::Attempt { ann_hash, step })
             .boxed()
+        digest()
+            .prop_map(|model_hash| Event::Consented { model_hash })
+            .boxed(),
     }));
     kinds
 }
