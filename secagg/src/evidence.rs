@@ -11,7 +11,7 @@ use crate::codec::Digest;
 use crate::commitment::{self, Secret};
 use crate::context::Attempt;
 use crate::coordinator::{self, check_commit};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::holder::{committed_pair, revealed};
 use crate::keys::Seed;
 use crate::merkle::Tree;
@@ -27,13 +27,17 @@ pub struct WrongShare {
 }
 
 impl WrongShare {
-    /// What holder `me` reveals about its share of `dealer`.
-    ///
-    /// # Security
-    /// Only for a Commit that [`check_commit`] accepts, and only for a share that was complained about: the key opens it for anybody.
+    /// What holder `me` reveals about its share of `dealer`, after it complained: `commit` is what the coordinator then said the dealer
+    /// sent.
     ///
     /// # Errors
-    /// [`Error::NotAMember`] if `me` is no holder, [`Error::Stored`] if its inbound key is gone.
+    /// [`Error::NotAMember`] if `me` is no holder, [`Error::Stored`] if its inbound key is gone. The coordinator's fault if the dealer
+    /// did not sign this Commit, or if the share in it is the committed one: then what this holder complained about was another
+    /// ciphertext. The dealer's, which nobody else can be shown, if the share in it does not open.
+    ///
+    /// # Security
+    /// Ciphertexts are not under the cohort's root, so a complaint may be about bytes that the dealer never sent, and the key of an
+    /// honest one would give away both of its shares. The key therefore leaves this function only in a proof that convicts.
     pub fn reveal(
         attempt: &Attempt,
         me: u32,
@@ -44,7 +48,8 @@ impl WrongShare {
         let position = attempt
             .position(me)
             .ok_or(Error::NotAMember("holder list"))?;
-        let core = commitment::core_of_commit(attempt, dealer, commit)?;
+        let altered = Fault::Signature("commit record").by_coordinator();
+        let core = check_commit(attempt, dealer, commit).map_err(|_| altered)?;
         let envelope = Envelope {
             attempt,
             dealer,
@@ -55,10 +60,15 @@ impl WrongShare {
         let round_key = inbound
             .get(dealer)
             .ok_or(Error::Stored("inbound round key"))?;
-        Ok(Self {
+        let proof = Self {
             position,
             k_share: envelope.key(round_key)?,
-        })
+        };
+        match proof.opened(attempt, dealer, commit) {
+            Some(false) => Ok(proof),
+            Some(true) => Err(Fault::Root("share item").by_coordinator()),
+            None => Err(Fault::Context("share key").by(dealer)),
+        }
     }
 
     /// Whether `dealer` signed a Commit whose ciphertext for this holder opens to something else than it committed to.
@@ -147,14 +157,9 @@ impl WrongScalar<'_> {
             revealed(&proposal.survivors, *dealer),
             list.scalar(*dealer)?,
         );
-        Some(commitment::matches(
-            which,
-            &attempt.hash(),
-            &id,
-            list.position,
-            scalar,
-            pair,
-        ))
+        let matches = commitment::matches(which, &attempt.hash(), &id, list.position, scalar, pair);
+        // A dealer may commit to a scalar that is none; an honest holder complains about it and never releases it.
+        Some(matches && SecretScalar::parse(scalar).is_ok())
     }
 }
 

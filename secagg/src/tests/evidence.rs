@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::certificates::{attestation, released};
 use super::dealer::Dealer;
 use super::kit::{self, Round, World, certificate_of};
+use crate::channel::PairKeys;
 use crate::coordinator;
+use crate::error::{Error, Fault};
 use crate::evidence::{InconsistentDealing, WrongScalar, WrongShare};
+use crate::holder::OpenedShares;
 use crate::keys::Seed;
 use crate::merkle::Tree;
-use crate::message::{Cohort, SurvivorProposal, UnmaskList};
-use crate::{Digest, Secret, commitment};
+use crate::message::{Cohort, Commit, SurvivorProposal, UnmaskList};
+use crate::{Bitmap, Digest, Secret, commitment};
 
 /// Seven sites, of which `dealer` deals what `bend` makes of an honest dealing.
 fn with_dealer<'w>(
@@ -28,6 +31,11 @@ fn with_dealer<'w>(
     (round, cohort)
 }
 
+/// What holder `h` gives away about its share of `dealer`, whose Commit is said to be `commit`.
+fn reveal(round: &Round<'_>, h: u32, dealer: u32, commit: &Commit) -> Result<WrongShare, Error> {
+    WrongShare::reveal(&round.attempt, h, &round.keys(h).inbound, dealer, commit)
+}
+
 #[test]
 fn t29_the_revealed_key_of_one_ciphertext_convicts_the_dealer() {
     let world = World::new(7);
@@ -35,22 +43,10 @@ fn t29_the_revealed_key_of_one_ciphertext_convicts_the_dealer() {
         let (round, _) = with_dealer(&world, 3, |dealer| {
             dealer.dealt[1][..32].copy_from_slice(&garbage)
         });
-        let reveal = |h| {
-            WrongShare::reveal(
-                &round.attempt,
-                h,
-                &round.keys(h).inbound,
-                3,
-                &round.commits[&3],
-            )
-            .unwrap()
-        };
-        let convicts = |proof: &WrongShare| proof.convicts(&round.attempt, 3, &round.commits[&3]);
-        assert!(convicts(&reveal(1)), "the cheated holder is at position 2");
-        assert!(
-            !convicts(&reveal(2)),
-            "what another holder was dealt is right"
-        );
+        let commit = &round.commits[&3];
+        let proof = || reveal(&round, 1, 3, commit).unwrap();
+        let convicts = |proof: &WrongShare| proof.convicts(&round.attempt, 3, commit);
+        assert!(convicts(&proof()), "the cheated holder is at position 2");
         let guessed = WrongShare {
             position: 2,
             k_share: Seed::new([7; 32]),
@@ -59,42 +55,100 @@ fn t29_the_revealed_key_of_one_ciphertext_convicts_the_dealer() {
             !convicts(&guessed),
             "a ciphertext that does not open proves nothing"
         );
-        for position in [0, 4, 8] {
-            let k_share = reveal(1).k_share;
+        for position in [0, 1, 3, 4, 8] {
+            let k_share = proof().k_share;
             assert!(
                 !convicts(&WrongShare { position, k_share }),
                 "position {position}"
             );
         }
-        let mut altered = round.commits[&3].clone();
+        let mut altered = commit.clone();
         altered.ciphertexts[1] = altered.ciphertexts[2];
         assert!(
-            !reveal(1).convicts(&round.attempt, 3, &altered),
+            !proof().convicts(&round.attempt, 3, &altered),
             "bytes that the dealer did not sign"
         );
         assert!(
-            !reveal(1).convicts(&round.attempt, 4, &round.commits[&3]),
+            !proof().convicts(&round.attempt, 4, commit),
             "another's Commit"
         );
     }
 }
 
+/// The key of an honest ciphertext would give both shares away, and t of them everything. It never leaves.
 #[test]
-fn t29_no_honest_dealer_is_convicted_by_any_holder() {
+fn t29_no_holder_gives_away_the_key_of_a_share_that_is_the_committed_one() {
     let world = World::new(5);
     let mut round = world.open();
-    round.commit_all();
+    let cohort = round.commit_all();
+    let ours = Err(Fault::Root("share item").by_coordinator());
     for (dealer, commit) in &round.commits {
         for h in (0..5).filter(|h| h != dealer) {
-            let proof =
-                WrongShare::reveal(&round.attempt, h, &round.keys(h).inbound, *dealer, commit)
-                    .unwrap();
-            assert!(
-                !proof.convicts(&round.attempt, *dealer, commit),
+            let mut items = coordinator::share_items(&round.attempt, &round.commits, h).unwrap();
+            items[*dealer as usize].ciphertext = Some([7; 80]);
+            let opened = OpenedShares::open(
+                &round.attempt,
+                h,
+                &round.keys(h).inbound,
+                round.committed(h).own_shares().as_ref(),
+                &cohort,
+                &items,
+            );
+            assert_eq!(
+                *opened.unwrap().complaints(),
+                Bitmap::of(5, [*dealer]),
+                "the coordinator made holder {h} complain about an honest dealer"
+            );
+            assert_eq!(
+                reveal(&round, h, *dealer, commit).map(drop),
+                ours,
                 "dealer {dealer}, holder {h}"
             );
         }
     }
+    let bent = |dealer: &mut Dealer| dealer.dealt[1][..32].copy_from_slice(&[1; 32]);
+    let world = World::new(7);
+    let (round, _) = with_dealer(&world, 3, bent);
+    assert!(reveal(&round, 1, 3, &round.commits[&3]).is_ok());
+    for h in [0, 2, 4, 5, 6] {
+        assert_eq!(
+            reveal(&round, h, 3, &round.commits[&3]).map(drop),
+            ours,
+            "holder {h} was dealt its own share rightly"
+        );
+    }
+}
+
+#[test]
+fn t23_a_commit_record_that_the_dealer_did_not_sign_is_the_coordinators_fault() {
+    let world = World::new(7);
+    let (round, _) = with_dealer(&world, 3, |dealer| dealer.dealt[1][..32].fill(1));
+    let mut altered = round.commits[&3].clone();
+    altered.ciphertexts[1] = Some([7; 80]);
+    let unsigned = Fault::Signature("commit record").by_coordinator();
+    assert_eq!(reveal(&round, 1, 3, &altered).map(drop), Err(unsigned));
+    let another = &round.commits[&4];
+    assert_eq!(reveal(&round, 1, 3, another).map(drop), Err(unsigned));
+    let unopened = WrongShare::reveal(
+        &round.attempt,
+        1,
+        &round.keys(1).outbound,
+        3,
+        &round.commits[&3],
+    );
+    assert_eq!(
+        unopened.map(drop),
+        Err(Fault::Context("share key").by(3)),
+        "what does not open convinces nobody, and no key leaves"
+    );
+    let gone = WrongShare::reveal(
+        &round.attempt,
+        1,
+        &PairKeys::default(),
+        3,
+        &round.commits[&3],
+    );
+    assert_eq!(gone.map(drop), Err(Error::Stored("inbound round key")));
 }
 
 /// The list that holder `h` signs for everybody's survival, and the set it is about.

@@ -6,9 +6,11 @@ use super::dealer::Dealer;
 use super::kit::{self, Plan, Round, Upload, World};
 use crate::coordinator::{self, Recoverability};
 use crate::error::{Error, Fault};
+use crate::evidence::WrongScalar;
 use crate::holder::{Attested, OpenedShares};
+use crate::merkle::Tree;
 use crate::message::{Cohort, SurvivorItem, SurvivorProposal};
-use crate::{Bitmap, Certificate};
+use crate::{Bitmap, Certificate, commitment};
 
 /// Everybody uploads except `dropped`; the survivors are proposed.
 fn proposed(
@@ -367,6 +369,20 @@ fn t34_a_committed_scalar_that_is_not_canonical_counts_for_nobody() {
     assert_eq!(
         coordinator::matching(&round.attempt, &proposal.survivors, &round.commits, &list),
         vec![1, 2, 3]
+    );
+    let core = |i: u32| commitment::core_of_commit(&round.attempt, i, &round.commits[&i]).unwrap();
+    let core_path = Tree::Cohort.path(&[0, 1, 2, 3].map(core), 0).unwrap();
+    let proof = WrongScalar {
+        dealer: 0,
+        commit: &round.commits[&0],
+        core_path: &core_path,
+        cohort: &cohort,
+        proposal: &proposal,
+        list: &list,
+    };
+    assert!(
+        proof.convicts(&round.attempt),
+        "it fits the leaf, and no honest holder releases what is no scalar"
     );
     let lists = BTreeMap::from([(3, list)]);
     let alone = coordinator::unmask(
