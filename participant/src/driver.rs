@@ -4,7 +4,9 @@
 //! asked again after a restart, so losing one loses nothing.
 
 mod notices;
+mod sending;
 mod tasks;
+mod training;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

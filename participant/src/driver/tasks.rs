@@ -1,13 +1,11 @@
 //! What outputs ask for, each in a task of its own. One of each kind runs at a time; all may be done twice.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use veilsum_common::limits::{HOLD_MAX_MS, PIECE_BYTES};
+use veilsum_common::limits::HOLD_MAX_MS;
 use veilsum_common::time::Timestamp;
-use veilsum_common::{RunId, RunSpec, Span};
+use veilsum_common::{RunId, Span};
 use veilsum_daemon::backoff::Backoff;
-use veilsum_daemon::{clock, files};
 use veilsum_engine::participant::session::SessionPhase;
 use veilsum_engine::participant::{Contribution, Event, Step};
 use veilsum_engine::rejection::Rejection;
@@ -15,19 +13,17 @@ use veilsum_engine::round::Decline;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 use veilsum_secagg::context::Attempt;
-use veilsum_secagg::keys::Seed;
 use veilsum_secagg::message::{
     AbortAttestation, Advertisement, Attestation, Neighbourhood, RosterConfirmation,
     SurvivorProposal, UnmaskList,
 };
-use veilsum_secagg::participant::Masking;
-use veilsum_secagg::prg::Keystream;
 
+use super::sending::Sending;
+use super::training::Training;
 use super::{Driver, Input, RunError, Sitting, Task};
-use crate::link::{self, HandIn, Link, LinkError};
+use crate::link::{self, HandIn, LinkError};
 use crate::site::Site;
-use crate::trainer::{Assignment, Outcome};
-use crate::update::{Expected, PinnedUpdate, Updates};
+use crate::update::PinnedUpdate;
 
 /// Polls for one run until the loop is gone.
 pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc::Sender<Input>) {
@@ -346,234 +342,8 @@ impl Driver {
 }
 
 /// The answer, or a logged refusal.
-fn logged<T>(run: RunId, what: &'static str, answer: Result<T, LinkError>) -> Option<T> {
+pub(super) fn logged<T>(run: RunId, what: &'static str, answer: Result<T, LinkError>) -> Option<T> {
     answer
         .inspect_err(|error| tracing::warn!(%run, what, %error, "could not be fetched"))
         .ok()
-}
-
-/// One training: model in, trainer, update pinned.
-struct Training {
-    site: Arc<Site>,
-    spec: Arc<RunSpec>,
-    updates: Arc<Updates>,
-    round: u64,
-    model: Digest,
-    commit_by: Timestamp,
-}
-
-impl Training {
-    /// `None` when the daemon stops: the training starts over when it is back.
-    async fn run(self) -> Option<Result<PinnedUpdate, Sitting>> {
-        let failed = |why| Some(Err(Sitting { why, retire: false }));
-        let (path, global) = match self.fetch().await {
-            Ok(model) => model,
-            Err(error) => {
-                tracing::error!(round = self.round, %error, "no training: the model cannot be used");
-                return failed(Decline::Policy);
-            }
-        };
-        let assignment = Assignment {
-            run: Arc::clone(&self.spec),
-            round: self.round,
-            model: path,
-            join_deadline: self.commit_by,
-        };
-        let work = self.site.data_dir.join("work");
-        let ended = self
-            .site
-            .hook
-            .run(&assignment, &work, clock::now(), &self.site.shutdown)
-            .await;
-        let exit = match ended {
-            Ok(exit) => exit,
-            Err(_) if self.site.shutdown.is_triggered() => return None,
-            Err(error) => {
-                tracing::error!(round = self.round, %error, "the trainer failed; sitting this round out");
-                return failed(Decline::TrainerFailed);
-            }
-        };
-        tracing::info!(
-            round = self.round,
-            elapsed_ms = exit.elapsed.0,
-            "trainer finished"
-        );
-        match exit.outcome {
-            Outcome::Contribute => {}
-            Outcome::SitOut => {
-                tracing::info!(
-                    round = self.round,
-                    "the trainer exited with code 75: sitting this round out"
-                );
-                return failed(Decline::NotNow);
-            }
-            Outcome::LeaveRun => {
-                tracing::warn!(
-                    round = self.round,
-                    "the trainer exited with code 78: it is not started again in this run"
-                );
-                return Some(Err(Sitting {
-                    why: Decline::NotNow,
-                    retire: true,
-                }));
-            }
-        }
-        let expected = Expected {
-            run: &self.spec,
-            global: &global,
-            max_update_bytes: self.site.policy.max_update_bytes,
-        };
-        match self.updates.pin(&exit.workdir, expected) {
-            Ok(pinned) => {
-                if let Err(error) = exit.workdir.remove() {
-                    tracing::debug!(%error, "the trainer's directory could not be removed");
-                }
-                Some(Ok(pinned))
-            }
-            Err(error) => {
-                tracing::error!(round = self.round, %error, "the update is refused; sitting this round out");
-                failed(Decline::UpdateRefused)
-            }
-        }
-    }
-
-    /// The model of this round, from the last fetch if it is the same.
-    async fn fetch(&self) -> Result<(PathBuf, Vec<u8>), LinkError> {
-        fetch_model(&self.site, &self.spec, self.model).await
-    }
-}
-
-/// A verified model and where it lies. The file named by its hash is kept until a newer one is fetched.
-async fn fetch_model(
-    site: &Site,
-    spec: &RunSpec,
-    digest: Digest,
-) -> Result<(PathBuf, Vec<u8>), LinkError> {
-    let limit_bytes = site.policy.max_update_bytes;
-    let dir = site.data_dir.join("models").join(spec.run_id().to_string());
-    let path = dir.join(digest.to_string());
-    if let Ok(bytes) = files::read(&path, limit_bytes)
-        && Digest::of_bulk(&bytes) == digest
-    {
-        return Ok((path, bytes));
-    }
-    let bytes = site.link.model(spec.run_id(), digest, limit_bytes).await?;
-    // A cache: what a crash leaves of it fails its hash and is fetched again, so nothing is worth an fsync here.
-    let written = files::private_directory(&dir).map(|()| {
-        for old in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            drop(std::fs::remove_file(old.path()));
-        }
-        std::fs::write(&path, &bytes)
-    });
-    if !matches!(written, Ok(Ok(()))) {
-        tracing::error!(path = %path.display(), "the model could not be written; is the disk full?");
-    }
-    Ok((path, bytes))
-}
-
-/// One upload: quantise the pinned update, mask chunk by chunk, send, wait for the receipt.
-struct Sending {
-    site: Arc<Site>,
-    spec: Arc<RunSpec>,
-    updates: Arc<Updates>,
-    run: RunId,
-    ann_hash: Digest,
-    masking: Masking,
-    contribution: Contribution,
-    rounding: Seed,
-}
-
-impl Sending {
-    async fn run(self) -> Option<Input> {
-        let (run, ann_hash, link) = (self.run, self.ann_hash, self.site.link.clone());
-        let model = fetch_model(&self.site, &self.spec, self.contribution.model_hash).await;
-        let (_, global) = logged(run, "model", model)?;
-        let made = tokio::task::spawn_blocking(move || self.messages(&global))
-            .await
-            .ok()?;
-        let messages = match made {
-            Ok(messages) => messages,
-            Err(why) => {
-                tracing::error!(%run, why, "the pinned update cannot be masked again; nothing was sent");
-                return Some(Input::DropOut(ann_hash));
-            }
-        };
-        send(link, run, ann_hash, messages).await
-    }
-
-    /// Header, pieces, trailer: the same bytes every time.
-    fn messages(&self, global: &[u8]) -> Result<Vec<pb::SubmitMaskedRequest>, String> {
-        let delta = self
-            .updates
-            .flatten(&self.contribution.update, &self.spec, global)
-            .map_err(|error| error.to_string())?;
-        let noise =
-            |chunk: u64, bytes: &mut [u8]| Keystream::new(&self.rounding, 0, chunk).fill(bytes);
-        let quantised = self
-            .spec
-            .quantiser()
-            .quantise(&delta, self.contribution.weight, &noise);
-        let quantised = quantised.map_err(|error| error.to_string())?;
-        tracing::info!(
-            clipped = quantised.clipped,
-            factor = quantised.factor,
-            "update quantised"
-        );
-        let mut lanes = &quantised.lanes[..];
-        let (mut packed, mut hashes) = (Vec::new(), Vec::new());
-        for chunk in 0..self.spec.params().chunks() {
-            let (now, rest) = lanes.split_at(self.spec.params().chunk_len(chunk) as usize);
-            let bytes = self.masking.chunk(chunk, now);
-            hashes.push(Digest::of_bulk(&bytes));
-            packed.extend_from_slice(&bytes);
-            lanes = rest;
-        }
-        let (trailer, _) =
-            self.masking
-                .trailer(&self.site.identity, &hashes, &self.contribution.metadata);
-        let mut header = pb::UploadHeader::from(self.masking.header());
-        (header.run_id, header.ann_hash) = (self.run.as_bytes().to_vec(), self.ann_hash.0.to_vec());
-        let mut messages = vec![message(pb::submit_masked_request::Part::Header(header))];
-        messages.extend(
-            pieces(&packed).map(|piece| message(pb::submit_masked_request::Part::Piece(piece))),
-        );
-        messages.push(message(pb::submit_masked_request::Part::Trailer(
-            trailer.into(),
-        )));
-        Ok(messages)
-    }
-}
-
-async fn send(
-    link: Link,
-    run: RunId,
-    ann_hash: Digest,
-    messages: Vec<pb::SubmitMaskedRequest>,
-) -> Option<Input> {
-    let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
-    match link.upload(messages).await {
-        Ok(receipt) => {
-            tracing::info!(%run, bytes, "update sent");
-            Some(Input::Received(ann_hash, Box::new(receipt)))
-        }
-        Err(error) => {
-            tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
-            Some(Input::DropOut(ann_hash))
-        }
-    }
-}
-
-fn message(part: pb::submit_masked_request::Part) -> pb::SubmitMaskedRequest {
-    pb::SubmitMaskedRequest { part: Some(part) }
-}
-
-fn pieces(packed: &[u8]) -> impl Iterator<Item = pb::UploadPiece> + '_ {
-    packed
-        .chunks(PIECE_BYTES)
-        .enumerate()
-        .map(|(place, data)| pb::UploadPiece {
-            offset: (place * PIECE_BYTES) as u64,
-            blake3: blake3::hash(data).as_bytes().to_vec(),
-            data: data.to_vec().into(),
-        })
 }

@@ -1,0 +1,128 @@
+//! One upload: quantise the pinned update, mask it chunk by chunk, send it, wait for the receipt.
+//!
+//! It begins after P2 is durable. Masked bytes are not stored: they are made again, the same, whenever they are sent again.
+
+use std::sync::Arc;
+
+use veilsum_common::limits::PIECE_BYTES;
+use veilsum_common::{RunId, RunSpec};
+use veilsum_engine::participant::Contribution;
+use veilsum_proto::pb;
+use veilsum_secagg::Digest;
+use veilsum_secagg::keys::Seed;
+use veilsum_secagg::participant::Masking;
+use veilsum_secagg::prg::Keystream;
+
+use super::Input;
+use super::tasks::logged;
+use super::training::fetch_model;
+use crate::link::Link;
+use crate::site::Site;
+use crate::update::Updates;
+
+/// One upload: quantise the pinned update, mask chunk by chunk, send, wait for the receipt.
+pub(super) struct Sending {
+    pub(super) site: Arc<Site>,
+    pub(super) spec: Arc<RunSpec>,
+    pub(super) updates: Arc<Updates>,
+    pub(super) run: RunId,
+    pub(super) ann_hash: Digest,
+    pub(super) masking: Masking,
+    pub(super) contribution: Contribution,
+    pub(super) rounding: Seed,
+}
+
+impl Sending {
+    pub(super) async fn run(self) -> Option<Input> {
+        let (run, ann_hash, link) = (self.run, self.ann_hash, self.site.link.clone());
+        let model = fetch_model(&self.site, &self.spec, self.contribution.model_hash).await;
+        let (_, global) = logged(run, "model", model)?;
+        let made = tokio::task::spawn_blocking(move || self.messages(&global))
+            .await
+            .ok()?;
+        let messages = match made {
+            Ok(messages) => messages,
+            Err(why) => {
+                tracing::error!(%run, why, "the pinned update cannot be masked again; nothing was sent");
+                return Some(Input::DropOut(ann_hash));
+            }
+        };
+        send(link, run, ann_hash, messages).await
+    }
+
+    /// Header, pieces, trailer: the same bytes every time.
+    fn messages(&self, global: &[u8]) -> Result<Vec<pb::SubmitMaskedRequest>, String> {
+        let delta = self
+            .updates
+            .flatten(&self.contribution.update, &self.spec, global)
+            .map_err(|error| error.to_string())?;
+        let noise =
+            |chunk: u64, bytes: &mut [u8]| Keystream::new(&self.rounding, 0, chunk).fill(bytes);
+        let quantised = self
+            .spec
+            .quantiser()
+            .quantise(&delta, self.contribution.weight, &noise);
+        let quantised = quantised.map_err(|error| error.to_string())?;
+        tracing::info!(
+            clipped = quantised.clipped,
+            factor = quantised.factor,
+            "update quantised"
+        );
+        let mut lanes = &quantised.lanes[..];
+        let (mut packed, mut hashes) = (Vec::new(), Vec::new());
+        for chunk in 0..self.spec.params().chunks() {
+            let (now, rest) = lanes.split_at(self.spec.params().chunk_len(chunk) as usize);
+            let bytes = self.masking.chunk(chunk, now);
+            hashes.push(Digest::of_bulk(&bytes));
+            packed.extend_from_slice(&bytes);
+            lanes = rest;
+        }
+        let (trailer, _) =
+            self.masking
+                .trailer(&self.site.identity, &hashes, &self.contribution.metadata);
+        let mut header = pb::UploadHeader::from(self.masking.header());
+        (header.run_id, header.ann_hash) = (self.run.as_bytes().to_vec(), self.ann_hash.0.to_vec());
+        let mut messages = vec![message(pb::submit_masked_request::Part::Header(header))];
+        messages.extend(
+            pieces(&packed).map(|piece| message(pb::submit_masked_request::Part::Piece(piece))),
+        );
+        messages.push(message(pb::submit_masked_request::Part::Trailer(
+            trailer.into(),
+        )));
+        Ok(messages)
+    }
+}
+
+async fn send(
+    link: Link,
+    run: RunId,
+    ann_hash: Digest,
+    messages: Vec<pb::SubmitMaskedRequest>,
+) -> Option<Input> {
+    let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
+    match link.upload(messages).await {
+        Ok(receipt) => {
+            tracing::info!(%run, bytes, "update sent");
+            Some(Input::Received(ann_hash, Box::new(receipt)))
+        }
+        Err(error) => {
+            tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
+            Some(Input::DropOut(ann_hash))
+        }
+    }
+}
+
+fn message(part: pb::submit_masked_request::Part) -> pb::SubmitMaskedRequest {
+    pb::SubmitMaskedRequest { part: Some(part) }
+}
+
+fn pieces(packed: &[u8]) -> impl Iterator<Item = pb::UploadPiece> + '_ {
+    packed
+        .chunks(PIECE_BYTES)
+        .enumerate()
+        .map(|(place, data)| pb::UploadPiece {
+            offset: (place * PIECE_BYTES) as u64,
+            blake3: blake3::hash(data).as_bytes().to_vec(),
+            data: data.to_vec().into(),
+        })
+}
