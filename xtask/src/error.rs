@@ -69,6 +69,9 @@ pub enum Error {
         /// The committed file.
         path: PathBuf,
     },
+    /// Attacks that are not shown to fail.
+    #[error("not shown to be stopped: {}", .0.join(", "))]
+    Attacks(Vec<String>),
     /// Dependencies break the rules of `deny.toml`.
     #[error("dependencies break the rules of deny.toml:\n{}", .0.join("\n"))]
     Dependencies(Vec<String>),

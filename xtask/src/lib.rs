@@ -3,6 +3,7 @@
 //! A person, `.ci/run` and any other machine run the same commands, each of which is a function here; `main.rs` only
 //! reads the command line, and `tests/` calls the same functions as the subcommands do. Nothing here ships.
 
+pub mod attacks;
 pub mod cargo;
 pub mod codegen;
 pub mod error;

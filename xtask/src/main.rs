@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use xtask::{Error, codegen, licences, root, sizes, steps};
+use xtask::{Error, attacks, codegen, licences, root, sizes, steps};
 
 const USAGE: &str = "\
 cargo xtask ci                  everything below, in the order of continuous integration
 cargo xtask test                builds the binaries, then runs every test
+cargo xtask attacks             every attack of docs/threat-model.md, its tests and controls, as one table
 cargo xtask fmt | lint | doc    one step: formatting, clippy, documentation; warnings are errors
 cargo xtask licences            licences, sources and bans of deny.toml
 cargo xtask codegen [--check]   Rust code from the .proto files; with --check: is the committed code in step?
@@ -40,6 +41,7 @@ fn run(words: &[&str]) -> Option<Result<(), Error>> {
         ["licences"] => licences::check(&root),
         ["codegen"] => codegen::write(&root).map(|path| println!("wrote {}", path.display())),
         ["codegen", "--check"] => codegen::check(&root),
+        ["attacks"] => attacks::run(&root),
         ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -109,7 +109,7 @@ pub fn ci(root: &Path) -> Result<(), Error> {
 /// # Errors
 /// The first step that fails.
 pub fn test(root: &Path) -> Result<(), Error> {
-    run(root, &BINARIES)?;
+    binaries(root)?;
     if has_nextest(root) {
         run(root, &NEXTEST)?;
     } else {
@@ -117,6 +117,14 @@ pub fn test(root: &Path) -> Result<(), Error> {
         run(root, &PLAIN_TESTS)?;
     }
     run(root, &DOC_TESTS)
+}
+
+/// The programs that end-to-end tests start.
+///
+/// # Errors
+/// If they do not build.
+pub fn binaries(root: &Path) -> Result<(), Error> {
+    run(root, &BINARIES)
 }
 
 /// Formatting.
@@ -179,7 +187,8 @@ fn timed(name: &str, step: impl FnOnce() -> Result<(), Error>) -> Result<(), Err
     Ok(())
 }
 
-fn has_nextest(root: &Path) -> bool {
+/// Whether cargo-nextest is installed.
+pub fn has_nextest(root: &Path) -> bool {
     let mut command = cargo();
     command
         .args(["nextest", "--version"])
