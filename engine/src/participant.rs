@@ -125,11 +125,11 @@ pub enum Event {
 /// What happens in one attempt at a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The site sits it out.
+    /// The site sits it out, and may say so.
     SatOut(Decline),
     /// A Commit may leave (P1). Fresh: the attempt's seed.
     Committed,
-    /// The Commit was answered.
+    /// The Commit, or the word that the site sits out, was answered.
     Answered,
     /// The cohort is known.
     CohortSeen {
@@ -174,8 +174,10 @@ pub enum Output {
     OpenShares(Arc<Attempt>),
     /// Fetch the survivors' signatures, call [`Participant::judge`], journal [`Step::Attested`].
     Judge(Arc<Attempt>, SurvivorProposal),
-    /// Send this attestation.
-    Attest(Box<Attestation>),
+    /// Say that the site sits this attempt out; when that is answered journal [`Step::Answered`].
+    Decline(Digest, Decline),
+    /// Send this attestation of the attempt with this announcement hash.
+    Attest(Digest, Box<Attestation>),
     /// Send this list; when it is acknowledged journal [`Step::Delivered`].
     Unmask(Digest, Box<UnmaskList>),
     /// Send this abort.

@@ -22,6 +22,7 @@ use veilsum_engine::participant::{self, Event, Output, Participant, Setting, Ste
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
 use veilsum_engine::vault::Vault;
+use veilsum_proto::convert::Signed;
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_proto::pb;
 use veilsum_secagg::keys::{Seed, Signature};
@@ -49,12 +50,12 @@ pub(crate) enum Input {
         model: Digest,
         result: Box<Result<PinnedUpdate, Sitting>>,
     },
-    /// The Commit is durable.
-    Committed(Digest),
+    /// The Commit, or the word that this site sits out, is durable.
+    Answered(Digest),
     /// What is needed to mask.
     Near(Digest, Neighbourhood),
-    /// The upload is durable.
-    Received(Digest, Box<pb::UploadReceipt>),
+    /// The upload with this hash is durable, says this receipt.
+    Received(Digest, Digest, Box<pb::UploadReceipt>),
     /// The shares of a cohort.
     Shares(Digest, Vec<ShareItem>),
     /// The survivors' signatures.
@@ -260,6 +261,11 @@ impl Driver {
     /// # Errors
     /// [`RunError`] when the journal or the marker failed: nothing may leave then.
     pub(crate) fn submit(&mut self, event: Event) -> Result<bool, RunError> {
+        Ok(self.try_submit(event)?.is_ok())
+    }
+
+    /// As [`Self::submit`], and says why not.
+    fn try_submit(&mut self, event: Event) -> Result<Result<(), Rejection>, RunError> {
         let at = clock::now();
         let fresh = Seed::new(*entropy::bytes());
         let admitted = self
@@ -269,8 +275,8 @@ impl Driver {
         let ops = match admitted {
             Ok(ops) => ops,
             Err(rejection) => {
-                self.refused(&event, &rejection);
-                return Ok(false);
+                self.refused(event.kind(), &rejection);
+                return Ok(Err(rejection));
             }
         };
         let entry = Entry {
@@ -292,11 +298,10 @@ impl Driver {
             let place = (attempt.roster().epoch(), attempt.announcement().seq);
             self.marker.raise(promise, place)?;
         }
-        Ok(true)
+        Ok(Ok(()))
     }
 
-    fn refused(&self, event: &Event, rejection: &Rejection) {
-        let kind = event.kind();
+    fn refused(&self, kind: &str, rejection: &Rejection) {
         if *rejection == Rejection::Repeated {
             tracing::trace!(run = %self.run, kind, "known already");
         } else if participant::accuses_coordinator(rejection) {
@@ -325,7 +330,10 @@ impl Driver {
             Output::Upload(attempt) => self.fetch_neighbourhood(&attempt),
             Output::OpenShares(attempt) => self.fetch_shares(&attempt),
             Output::Judge(attempt, proposal) => self.fetch_survivors(&attempt, proposal),
-            Output::Attest(attestation) => self.attest(*attestation),
+            Output::Decline(ann_hash, why) => {
+                self.decline(ann_hash, why, Some(Input::Answered(ann_hash)));
+            }
+            Output::Attest(ann_hash, attestation) => self.attest(ann_hash, *attestation),
             Output::Unmask(ann_hash, list) => self.unmask(ann_hash, *list),
             Output::Abort(attestation) => self.abort(attestation),
             Output::Forget(update) => {
@@ -345,9 +353,9 @@ impl Driver {
                 model,
                 result,
             } => self.trained(ann_hash, model, *result),
-            Input::Committed(ann_hash) => self.step(ann_hash, Step::Answered).map(drop),
+            Input::Answered(ann_hash) => self.step(ann_hash, Step::Answered).map(drop),
             Input::Near(ann_hash, near) => self.mask(ann_hash, &near),
-            Input::Received(ann_hash, receipt) => self.received(ann_hash, *receipt),
+            Input::Received(ann_hash, sent, receipt) => self.received(ann_hash, &sent, *receipt),
             Input::Shares(ann_hash, items) => {
                 if let Err(rejection) = self.machine.open_shares(ann_hash, &items) {
                     tracing::error!(run = %self.run, %rejection, "shares refused");
@@ -394,19 +402,23 @@ impl Driver {
         }
     }
 
-    fn received(&mut self, ann_hash: Digest, receipt: pb::UploadReceipt) -> Result<(), RunError> {
-        match veilsum_proto::convert::Signed::try_from(receipt) {
-            Ok(signed) => self
-                .step(
-                    ann_hash,
-                    Step::Received {
-                        receipt: signed.value,
-                        signature: signed.signature,
-                    },
-                )
-                .map(drop),
+    fn received(
+        &mut self,
+        ann_hash: Digest,
+        sent: &Digest,
+        receipt: pb::UploadReceipt,
+    ) -> Result<(), RunError> {
+        let Signed { value, signature } = match Signed::try_from(receipt) {
+            Ok(signed) => signed,
             Err(error) => {
                 tracing::error!(run = %self.run, %error, "the receipt cannot be read");
+                return Ok(());
+            }
+        };
+        match self.machine.receive(ann_hash, value, signature, sent) {
+            Ok(event) => self.submit(event).map(drop),
+            Err(rejection) => {
+                self.refused("received", &rejection);
                 Ok(())
             }
         }

@@ -316,9 +316,10 @@ impl Participant {
         let holds = self.vault.get(Name::Inbound(current.place())).is_some();
         match &current.holder {
             HolderPhase::Attested(attested) => {
-                let attestation = attested.attestation(&self.setting.identity);
+                let attestation = Box::new(attested.attestation(&self.setting.identity));
+                let ann_hash = current.attempt.hash();
                 self.outputs
-                    .push_back(Output::Attest(Box::new(attestation)));
+                    .push_back(Output::Attest(ann_hash, attestation));
             }
             HolderPhase::None
             | HolderPhase::Idle(_)

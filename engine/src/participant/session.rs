@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use veilsum_secagg::channel::{Channels, PairKeys};
 use veilsum_secagg::context::Attempt;
-use veilsum_secagg::keys::Seed;
-use veilsum_secagg::message::{Announcement, Cohort, Commit, Neighbourhood};
+use veilsum_secagg::keys::{Seed, Signature};
+use veilsum_secagg::message::{Announcement, Cohort, Commit, Neighbourhood, Receipt};
 use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
-use super::{Current, Output, Participant, Step, erase_attempt};
+use super::{Current, Event, Output, Participant, Step, erase_attempt};
 use crate::ledger::{MemberSet, Sent};
 use crate::rejection::Rejection;
+use crate::round::Decline;
 use crate::vault::{Name, SecretOp};
 
 /// Where the site's own contribution to the current attempt stands.
@@ -34,7 +35,14 @@ pub enum SessionPhase {
         /// Hash of the upload, which a holder compares with the survivor list.
         upload_hash: Digest,
     },
-    /// The site sits the attempt out or is a dropout of it.
+    /// The site sits the attempt out, and says so.
+    SatOut {
+        /// What it says.
+        why: Decline,
+        /// Whether it was answered.
+        answered: bool,
+    },
+    /// The site was left out of the attempt or is a dropout of it.
     Out,
     /// The attempt is over.
     Over,
@@ -81,6 +89,40 @@ impl Participant {
         })?;
         self.setting.policy.accepts_cohort(&cohort.members)?;
         Ok(self.committed(current)?.accept(cohort, near)?)
+    }
+
+    /// The event of a receipt for an upload whose hash is `sent`: what was sent is not stored, so only the sender can compare.
+    ///
+    /// # Errors
+    /// The coordinator's fault if the receipt is not signed, or for anything else than what was sent; nothing is forgotten then.
+    pub fn receive(
+        &self,
+        ann_hash: Digest,
+        receipt: Receipt,
+        signature: Signature,
+        sent: &Digest,
+    ) -> Result<Event, Rejection> {
+        self.check_receipt(self.current(ann_hash)?, &receipt, &signature)?;
+        if receipt.upload_hash != *sent {
+            return Err(Fault::Context("upload").by_coordinator().into());
+        }
+        let step = Box::new(Step::Received { receipt, signature });
+        Ok(Event::Attempt { ann_hash, step })
+    }
+
+    fn check_receipt(
+        &self,
+        current: &Current,
+        receipt: &Receipt,
+        signature: &Signature,
+    ) -> Result<(), Rejection> {
+        let valid = receipt.verifies(&self.coordinator, signature);
+        let ctx = current.cohort.as_ref().map(Cohort::ctx);
+        if valid && ctx == Some(receipt.ctx) {
+            Ok(())
+        } else {
+            Err(Fault::Signature("receipt").by_coordinator().into())
+        }
     }
 
     fn committed(&self, current: &Current) -> Result<Committed, Rejection> {
@@ -181,18 +223,18 @@ impl Participant {
         match (step, current.session) {
             (Step::SatOut(_), SessionPhase::Training) => Ok(()),
             (Step::Committed, SessionPhase::Training) => self.admit_commit(current),
-            (Step::Answered, SessionPhase::Committed { answered: false }) => Ok(()),
+            (
+                Step::Answered,
+                SessionPhase::Committed { answered: false }
+                | SessionPhase::SatOut {
+                    answered: false, ..
+                },
+            ) => Ok(()),
             (Step::Submitting, SessionPhase::Committed { .. }) => self.admit_submitting(current),
             (Step::Received { receipt, signature }, SessionPhase::Submitting) => {
-                let valid = receipt.verifies(&self.coordinator, signature);
-                let ctx = current.cohort.as_ref().map(Cohort::ctx);
-                if valid && ctx == Some(receipt.ctx) {
-                    Ok(())
-                } else {
-                    Err(Fault::Signature("receipt").by_coordinator().into())
-                }
+                self.check_receipt(current, receipt, signature)
             }
-            (Step::SatOut(_), SessionPhase::Out)
+            (Step::SatOut(_), SessionPhase::SatOut { .. })
             | (
                 Step::Committed,
                 SessionPhase::Committed { .. }
@@ -201,7 +243,9 @@ impl Participant {
             )
             | (
                 Step::Answered,
-                SessionPhase::Committed { answered: true } | SessionPhase::Submitting,
+                SessionPhase::Committed { answered: true }
+                | SessionPhase::SatOut { answered: true, .. }
+                | SessionPhase::Submitting,
             )
             | (Step::Submitting, SessionPhase::Submitting)
             | (Step::Received { .. }, SessionPhase::Received { .. }) => Err(Rejection::Repeated),
@@ -215,7 +259,7 @@ impl Participant {
             ) => self.admit_duty(current, step),
             (Step::SatOut(_), _) => Err(out_of_phase("sitting out")),
             (Step::Committed, _) => Err(out_of_phase("a Commit")),
-            (Step::Answered, _) => Err(out_of_phase("an answer to the Commit")),
+            (Step::Answered, _) => Err(out_of_phase("an answer to what was sent")),
             (Step::Submitting, _) => Err(out_of_phase("masking")),
             (Step::Received { .. }, _) => Err(out_of_phase("a receipt")),
         }
@@ -254,10 +298,20 @@ impl Participant {
             return Ok(());
         };
         match step {
-            Step::SatOut(_) => current.session = SessionPhase::Out,
+            Step::SatOut(why) => {
+                let answered = false;
+                current.session = SessionPhase::SatOut { why, answered };
+                self.ask_session();
+            }
             // Whoever journalled it sends it; after a crash `resume` asks again.
             Step::Committed => current.session = SessionPhase::Committed { answered: false },
-            Step::Answered => current.session = SessionPhase::Committed { answered: true },
+            Step::Answered => {
+                if let SessionPhase::Committed { answered }
+                | SessionPhase::SatOut { answered, .. } = &mut current.session
+                {
+                    *answered = true;
+                }
+            }
             Step::Submitting => {
                 current.session = SessionPhase::Submitting;
                 if let Some(line) = self.ledger.attempts.get_mut(&place) {
@@ -331,6 +385,14 @@ impl Participant {
         let asked = match (current.session, &current.cohort) {
             (SessionPhase::Training, None) if pinned => Some(Output::Commit(attempt)),
             (SessionPhase::Training, None) => Some(Output::Train(attempt)),
+            // once the cohort is fixed nobody waits for the answer of this site
+            (
+                SessionPhase::SatOut {
+                    why,
+                    answered: false,
+                },
+                None,
+            ) => Some(Output::Decline(attempt.hash(), why)),
             (SessionPhase::Committed { .. } | SessionPhase::Submitting, Some(_)) if alive => {
                 Some(Output::Upload(attempt))
             }
@@ -350,7 +412,8 @@ impl SessionPhase {
             Self::Committed { .. } => "committed",
             Self::Submitting => "submitting",
             Self::Received { .. } => "received",
-            Self::Out => "sitting out",
+            Self::SatOut { .. } => "sitting out",
+            Self::Out => "without this site",
             Self::Over => "over",
         }
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use super::kit::{Appends, Crash, Federation, Kind, Setup, Sum};
+use super::kit::{Appends, Crash, Federation, Kind, START, Setup, Sum, Trainer};
+use crate::round::Decline;
 use crate::run::State;
 
 /// Everything that is durable at the end, and everything that was ever asked.
@@ -137,6 +138,55 @@ fn a_crash_before_any_append_of_an_abort_and_a_retry_is_not_to_be_noticed_afterw
 #[test]
 fn a_crash_after_any_append_of_an_abort_and_a_retry_is_not_to_be_noticed_afterwards() {
     survives(Setup::of(4), abort_and_retry, Crash::After);
+}
+
+/// One site sits the round out and says so.
+fn sitting_out(fed: &mut Federation) {
+    fed.site(3).trainer = Trainer::Declines(Decline::NotNow);
+    fed.settle();
+    assert_eq!(
+        fed.now, START,
+        "nobody waited for a site that had said that it sits out"
+    );
+    assert_eq!(fed.summed(), [0, 1, 2]);
+}
+
+#[test]
+fn a_crash_before_any_append_of_sitting_out_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(4), sitting_out, Crash::Before);
+}
+
+#[test]
+fn a_crash_after_any_append_of_sitting_out_is_not_to_be_noticed_afterwards() {
+    survives(Setup::of(4), sitting_out, Crash::After);
+}
+
+/// Until it is answered, and while somebody may wait for it.
+#[test]
+fn a_site_that_sits_out_says_so_again_until_it_is_answered_or_the_cohort_is_fixed() {
+    let mut fed = Federation::of(4);
+    fed.site(3).trainer = Trainer::Declines(Decline::NotNow);
+    fed.enrol();
+    fed.act(Kind::Train);
+    let asked = |fed: &mut Federation| {
+        fed.restart(3);
+        fed.sites[3].asked(Kind::Decline)
+    };
+    assert_eq!((asked(&mut fed), asked(&mut fed)), (1, 1));
+    fed.act_at(3, Kind::Decline);
+    assert_eq!(asked(&mut fed), 0, "answered");
+    assert_eq!(fed.sites[3].trained, 0);
+
+    let mut fed = Federation::of(4);
+    fed.site(3).trainer = Trainer::Declines(Decline::NotNow);
+    fed.site(3).silent.insert(Kind::Decline);
+    fed.settle();
+    fed.now = fed.hub.deadline().unwrap();
+    fed.hear();
+    fed.hear();
+    assert!(fed.round().cohort().is_some());
+    fed.site(3).silent.clear();
+    assert_eq!(asked(&mut fed), 0, "nobody waits any more");
 }
 
 /// Rounds, epochs and a dropout.

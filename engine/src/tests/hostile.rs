@@ -678,6 +678,23 @@ fn a_receipt_counts_only_with_the_coordinators_signature_under_this_context() {
     assert_eq!(machine.admit(fed.now, &event), fault);
     let event = attempt(&fed, Step::Received { receipt, signature });
     assert_eq!(machine.admit(fed.now, &event), Ok(()));
+
+    let (ann_hash, sent) = (fed.round().attempt().hash(), receipt.upload_hash);
+    assert_eq!(
+        machine.receive(ann_hash, receipt, signature, &sent),
+        Ok(event)
+    );
+    let refused = machine.receive(ann_hash, receipt, forged, &sent);
+    assert_eq!(refused.map(drop), fault);
+    let mut of_another = receipt;
+    of_another.upload_hash.0[0] ^= 1;
+    let signed = of_another.sign(&fed.hub.identity);
+    let refused = machine.receive(ann_hash, of_another, signed, &sent);
+    assert_eq!(
+        refused.map(drop),
+        by_coordinator(Fault::Context("upload")),
+        "a receipt for something else"
+    );
 }
 
 #[test]

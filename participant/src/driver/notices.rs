@@ -1,10 +1,11 @@
 //! What the coordinator says, taken in order: each notice becomes an event, a proposal under judgement, or nothing.
 
-use veilsum_engine::participant::{Event, Step};
+use veilsum_engine::participant::{self, Event, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{self, Received};
 use veilsum_proto::convert::round::Finished;
 use veilsum_proto::pb;
+use veilsum_secagg::Digest;
 
 use super::{Driver, RunError};
 
@@ -37,13 +38,17 @@ impl Driver {
                 proofs,
             } => {
                 self.certificate = None;
-                self.submit(Event::Opened {
+                let ann_hash = announcement.hash();
+                let opened = Event::Opened {
                     announcement,
                     signature,
                     round_config,
                     proofs,
-                })
-                .map(drop)
+                };
+                if let Err(rejection) = self.try_submit(opened)? {
+                    self.answer(ann_hash, &rejection);
+                }
+                Ok(())
             }
             Received::CohortReady { cohort, signature } => self
                 .step(cohort.ann_hash, Step::CohortSeen { cohort, signature })
@@ -77,6 +82,22 @@ impl Driver {
             Received::Result(finished) => self.finished(*finished),
             Received::Ended { code, text, .. } => self.ended(&code, &text),
         }
+    }
+
+    /// Nobody shall wait for a site that refuses an attempt; its operator learns what would let it take part.
+    fn answer(&mut self, ann_hash: Digest, rejection: &Rejection) {
+        let Some(why) = participant::answer_to(rejection) else {
+            return;
+        };
+        if let Rejection::Spent { round, seq } = rejection {
+            tracing::warn!(
+                run = %self.run, round, seq,
+                "sitting out until the next model. To let the same update into one more sum, read in docs/running-by-hand.md what \
+                 that may reveal, stop this daemon, run `veilsum participant consent {} --config site.toml`, and start it again",
+                self.run
+            );
+        }
+        self.decline(ann_hash, why, None);
     }
 
     fn finished(&mut self, finished: Finished) -> Result<(), RunError> {

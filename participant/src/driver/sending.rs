@@ -40,18 +40,18 @@ impl Sending {
         let made = tokio::task::spawn_blocking(move || self.messages(&global))
             .await
             .ok()?;
-        let messages = match made {
-            Ok(messages) => messages,
+        let (messages, sent) = match made {
+            Ok(made) => made,
             Err(why) => {
                 tracing::error!(%run, why, "the pinned update cannot be masked again; nothing was sent");
                 return Some(Input::DropOut(ann_hash));
             }
         };
-        send(link, run, ann_hash, messages).await
+        send(link, run, (ann_hash, sent), messages).await
     }
 
-    /// Header, pieces, trailer: the same bytes every time.
-    fn messages(&self, global: &[u8]) -> Result<Vec<pb::SubmitMaskedRequest>, String> {
+    /// Header, pieces, trailer: the same bytes every time; and the hash of the upload, which its receipt must name.
+    fn messages(&self, global: &[u8]) -> Result<(Vec<pb::SubmitMaskedRequest>, Digest), String> {
         let delta = self
             .updates
             .flatten(&self.contribution.update, &self.spec, global)
@@ -77,7 +77,7 @@ impl Sending {
             packed.extend_from_slice(&bytes);
             lanes = rest;
         }
-        let (trailer, _) =
+        let (trailer, upload_hash) =
             self.masking
                 .trailer(&self.site.identity, &hashes, &self.contribution.metadata);
         let mut header = pb::UploadHeader::from(self.masking.header());
@@ -89,21 +89,21 @@ impl Sending {
         messages.push(message(pb::submit_masked_request::Part::Trailer(
             trailer.into(),
         )));
-        Ok(messages)
+        Ok((messages, upload_hash))
     }
 }
 
 async fn send(
     link: Link,
     run: RunId,
-    ann_hash: Digest,
+    (ann_hash, sent): (Digest, Digest),
     messages: Vec<pb::SubmitMaskedRequest>,
 ) -> Option<Input> {
     let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
     match link.upload(messages).await {
         Ok(receipt) => {
             tracing::info!(%run, bytes, "update sent");
-            Some(Input::Received(ann_hash, Box::new(receipt)))
+            Some(Input::Received(ann_hash, sent, Box::new(receipt)))
         }
         Err(error) => {
             tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");

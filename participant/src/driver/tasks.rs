@@ -120,7 +120,7 @@ impl Driver {
                     run_id: self.run_id(),
                     commit: Some(commit.into()),
                 };
-                let done = Some(Input::Committed(ann_hash));
+                let done = Some(Input::Answered(ann_hash));
                 self.hand_in(
                     Task::Commit(ann_hash),
                     HandIn::Commit(Box::new(request)),
@@ -135,10 +135,7 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn attest(&mut self, attestation: Attestation) {
-        let Some(ann_hash) = self.machine.attempt().map(|attempt| attempt.hash()) else {
-            return;
-        };
+    pub(super) fn attest(&mut self, ann_hash: Digest, attestation: Attestation) {
         let request = pb::AttestSurvivorsRequest {
             run_id: self.run_id(),
             ann_hash: ann_hash.0.to_vec(),
@@ -174,7 +171,7 @@ impl Driver {
         self.hand_in(Task::HandIn("abort", key), HandIn::Abort(request), None);
     }
 
-    fn decline(&mut self, ann_hash: Digest, why: Decline) {
+    pub(super) fn decline(&mut self, ann_hash: Digest, why: Decline, done: Option<Input>) {
         let request = pb::DeclineRequest {
             run_id: self.run_id(),
             ann_hash: ann_hash.0.to_vec(),
@@ -183,7 +180,7 @@ impl Driver {
         self.hand_in(
             Task::HandIn("decline", ann_hash),
             HandIn::Decline(request),
-            None,
+            done,
         );
     }
 
@@ -254,9 +251,7 @@ impl Driver {
     }
 
     fn sit_out(&mut self, ann_hash: Digest, why: Decline) -> Result<(), RunError> {
-        self.step(ann_hash, Step::SatOut(why))?;
-        self.decline(ann_hash, why);
-        Ok(())
+        self.step(ann_hash, Step::SatOut(why)).map(drop)
     }
 
     pub(super) fn trained(

@@ -201,7 +201,7 @@ impl Site {
         let verdict = self.machine.judge(proposal, items).unwrap();
         self.step(Step::Attested(verdict));
         self.asked(|output| match output {
-            Output::Attest(attestation) => Some(*attestation),
+            Output::Attest(_, attestation) => Some(*attestation),
             _ => None,
         })
     }

@@ -36,6 +36,7 @@ pub enum Kind {
     Join,
     Confirm,
     Train,
+    Decline,
     Commit,
     Upload,
     OpenShares,
@@ -47,10 +48,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Join,
         Self::Confirm,
         Self::Train,
+        Self::Decline,
         Self::Commit,
         Self::Upload,
         Self::OpenShares,
@@ -66,11 +68,12 @@ impl Kind {
             Output::Join(_) => Self::Join,
             Output::Confirm(_) => Self::Confirm,
             Output::Train(_) => Self::Train,
+            Output::Decline(..) => Self::Decline,
             Output::Commit(_) => Self::Commit,
             Output::Upload(_) => Self::Upload,
             Output::OpenShares(_) => Self::OpenShares,
             Output::Judge(..) => Self::Judge,
-            Output::Attest(_) => Self::Attest,
+            Output::Attest(..) => Self::Attest,
             Output::Unmask(..) => Self::Unmask,
             Output::Abort(_) => Self::Abort,
             Output::Forget(_) => Self::Forget,
@@ -127,8 +130,6 @@ pub struct Site {
     pub loses: Option<(usize, &'static str)>,
     /// Whether its process crashed since somebody looked.
     pub crashed: bool,
-    /// The attempts of attestations, by digest: the output does not name its attempt, since a driver sends at once.
-    attests: BTreeMap<Digest, Digest>,
     spec: Arc<RunSpec>,
     /// What it added to the sum of each model, in clear.
     pub contributed: BTreeMap<Digest, Contributed>,
@@ -168,7 +169,6 @@ impl Site {
             fresh_draws: false,
             loses: None,
             crashed: false,
-            attests: BTreeMap::new(),
             spec: Arc::clone(spec),
             contributed: BTreeMap::new(),
             appends: appends.clone(),
@@ -234,11 +234,6 @@ impl Site {
 
     fn collect(&mut self) {
         let outputs = drain(&mut self.machine);
-        for output in &outputs {
-            if let (Output::Attest(attestation), Some(attempt)) = (output, self.machine.attempt()) {
-                self.attests.insert(attestation.digest, attempt.hash());
-            }
-        }
         self.asked
             .extend(outputs.iter().map(|output| format!("{output:?}")));
         self.pending.extend(outputs);
@@ -498,6 +493,11 @@ impl Site {
                 hub.tell_epoch(at, epoch::Event::Confirmed(confirmation))
             }
             Output::Train(attempt) => self.train(at, hub, &attempt),
+            Output::Decline(ann_hash, why) => {
+                let declined = |index| round::Event::Declined { index, why };
+                answered(hub.tell(at, ann_hash, &self.name, declined))?;
+                self.step_of(at, ann_hash, Step::Answered)
+            }
             Output::Commit(_) => self.commit(at, hub, witness),
             Output::Upload(attempt) => self.upload(at, hub, witness, &attempt),
             Output::OpenShares(attempt) => {
@@ -509,7 +509,9 @@ impl Site {
                 let verdict = self.machine.judge(&proposal, &survivors(hub, &proposal))?;
                 self.step(at, Step::Attested(verdict))
             }
-            Output::Attest(attestation) => self.attest(at, hub, witness, attestation),
+            Output::Attest(ann_hash, attestation) => {
+                self.attest(at, hub, witness, ann_hash, attestation)
+            }
             Output::Unmask(ann_hash, list) => self.unmask(at, hub, witness, ann_hash, list),
             Output::Abort(attestation) => self.abort(at, hub, witness, attestation),
             Output::Forget(file) => {
@@ -522,9 +524,7 @@ impl Site {
     /// The update of site i has a quarter in element i, and a little of everything else.
     fn train(&mut self, at: Timestamp, hub: &mut Hub, attempt: &Attempt) -> Result<(), Rejection> {
         if let Trainer::Declines(why) = self.trainer {
-            self.step(at, Step::SatOut(why))?;
-            let declined = |index| round::Event::Declined { index, why };
-            return hub.tell(at, attempt.hash(), &self.name, declined);
+            return self.step(at, Step::SatOut(why));
         }
         self.trained += 1;
         let announcement = attempt.announcement();
@@ -596,7 +596,8 @@ impl Site {
             return Ok(());
         }
         let bytes = masking.chunk(0, &own.elements);
-        let (trailer, _) = masking.trailer(&self.identity, &[Digest::of_bulk(&bytes)], &own.lanes);
+        let (trailer, sent) =
+            masking.trailer(&self.identity, &[Digest::of_bulk(&bytes)], &own.lanes);
         witness.upload(
             self.name.as_str(),
             attempt.hash(),
@@ -606,12 +607,14 @@ impl Site {
         );
         let received = hub.receive(at, &self.name, &masking.header(), &bytes, &trailer);
         let (receipt, signature) = received?;
-        let step = Step::Received { receipt, signature };
         if self.slow_receipt {
-            self.held = Some(step);
+            self.held = Some(Step::Received { receipt, signature });
             return Ok(());
         }
-        self.step(at, step)
+        let event = self
+            .machine
+            .receive(attempt.hash(), receipt, signature, &sent)?;
+        self.submit(at, event)
     }
 
     /// The pinned update, quantised with the pinned rounding: the same numbers in every attempt.
@@ -639,9 +642,9 @@ impl Site {
         at: Timestamp,
         hub: &mut Hub,
         witness: &mut Witness,
+        ann_hash: Digest,
         attestation: Box<Attestation>,
     ) -> Result<(), Rejection> {
-        let ann_hash = self.attests[&attestation.digest];
         witness.attestation(self.name.as_str(), ann_hash, &attestation);
         let attested = |index| round::Event::Attested { index, attestation };
         answered(hub.tell(at, ann_hash, &self.name, attested))
