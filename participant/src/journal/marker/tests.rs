@@ -103,7 +103,9 @@ fn a_replayed_ledger_is_never_behind_the_marker_of_what_it_did() {
     ] {
         for sent in [Sent::Nothing, Sent::Masked, Sent::Dead, Sent::Consented] {
             let mut ledger = Ledger::default();
-            ledger.attempts.insert((1, 4), line(Duty::Idle, Sent::Nothing));
+            ledger
+                .attempts
+                .insert((1, 4), line(Duty::Idle, Sent::Nothing));
             ledger.attempts.insert((2, 5), line(duty, sent));
             let mut marker = Marker::default();
             given
