@@ -207,7 +207,7 @@ pub(crate) enum RunCommand {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Wait until a run is where you want it; the exit code says whether it is
+    /// Wait until a run is where you want it, or paused; the exit code says whether it is
     Wait(RunWait),
     /// Follow a run until it is over
     Watch {
@@ -216,6 +216,16 @@ pub(crate) enum RunCommand {
         /// One JSON object a line, the last with "terminal": true
         #[arg(long, conflicts_with = "json")]
         jsonl: bool,
+        #[command(flatten)]
+        connection: Connection,
+    },
+    /// Go on with a paused run: open the next round for the same model, for the sites that consent
+    Resume {
+        /// The run
+        run: RunId,
+        /// A UUID of your choice: the same id is the same request
+        #[arg(long, value_name = "UUID", value_parser = uuid)]
+        request_id: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },

@@ -120,6 +120,16 @@ impl Client {
         answer.run.ok_or(Error::Incomplete { what: "the run" })
     }
 
+    /// Goes on with a paused run.
+    pub(crate) async fn resume(&self, run: RunId, request_id: String) -> Result<pb::Run, Error> {
+        let request = pb::ResumeRunRequest {
+            run_id: run.to_string(),
+            request_id,
+        };
+        let answer = within(CALL, self.service.clone().resume_run(request)).await?;
+        answer.run.ok_or(Error::Incomplete { what: "the run" })
+    }
+
     /// The model versions of a run, oldest first.
     pub(crate) async fn models(&self, run: RunId) -> Result<Vec<pb::ModelVersion>, Error> {
         let (mut models, mut page_token) = (Vec::new(), String::new());

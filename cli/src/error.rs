@@ -78,7 +78,7 @@ pub(crate) enum Error {
         /// What.
         what: &'static str,
     },
-    /// The awaited state can no longer come.
+    /// The awaited state can no longer come, or not before a person decides.
     #[error("run {run} is {state} after {rounds_done} of {rounds} rounds{}", because(reason.as_ref()))]
     RunOver {
         /// The run.

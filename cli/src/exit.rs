@@ -239,16 +239,8 @@ pub(crate) const KNOWN: &[Known] = &[
         Exit::QuorumLost,
         "see with `veilsum run show` which sites were missing, help them, create the run again",
     ),
-    known(
-        "ROUND_RELEASE_LOST",
-        Exit::QuorumLost,
-        "bring the missing holders back, then create the run again from its last model",
-    ),
-    known(
-        "ROUND_ABORT_UNCERTIFIED",
-        Exit::QuorumLost,
-        "bring the missing holders back, then create the run again from its last model",
-    ),
+    known("ROUND_RELEASE_LOST", Exit::QuorumLost, PAUSED),
+    known("ROUND_ABORT_UNCERTIFIED", Exit::QuorumLost, PAUSED),
     known(
         "DIGEST_MISMATCH",
         Exit::VerificationFailed,
@@ -267,7 +259,7 @@ pub(crate) const KNOWN: &[Known] = &[
     known(
         "ROUND_DEALER_CONVICTED",
         Exit::VerificationFailed,
-        "leave the named site out and find out why it sent shares that do not fit",
+        "find out why the named site sent shares that do not fit; let sites consent and resume the run without it",
     ),
     known(
         "ROUND_BAD_SUM",
@@ -316,6 +308,10 @@ pub(crate) const KNOWN: &[Known] = &[
         "this is a bug; report it with the command and the log",
     ),
 ];
+
+/// What to do about a lost attempt.
+const PAUSED: &str = "`veilsum run show` names the missing holders; each site that agrees runs `veilsum participant consent`, \
+                      then `veilsum run resume`, or `veilsum run cancel`";
 
 /// What the codes of a site's policy rules begin with.
 const POLICY: &str = "SITE_POLICY";

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
-use veilsum_daemon::{entropy, files, telemetry, tls};
+use veilsum_daemon::{dumps, entropy, files, telemetry, tls};
 
 use config::Config;
 use store::blobs::Blobs;
@@ -34,6 +34,7 @@ use store::sqlite::SqliteJournal;
 /// # Errors
 /// What is wrong with the configuration, the certificates, the data directory or the port; or why the store failed.
 pub fn daemon(path: &Path) -> anyhow::Result<()> {
+    dumps::forbid()?;
     let config = Config::load(path)?;
     telemetry::init(
         config.log_format.unwrap_or_default(),

@@ -16,7 +16,7 @@ use veilsum_daemon::clock;
 use veilsum_engine::epoch::{self, Epoch};
 use veilsum_engine::notice::{Notice, Position, notices};
 use veilsum_engine::rejection::Abort;
-use veilsum_engine::round::{self, Opening, Outcome, Round};
+use veilsum_engine::round::{self, Loss, Opening, Outcome, Round};
 use veilsum_engine::run::{self, NextRound, Run};
 use veilsum_engine::terms::Terms;
 use veilsum_proto::convert::journal::{EpochOpened, Journalled, RoundOpened, RunCreated};
@@ -418,6 +418,15 @@ impl<J: Journal> LiveRun<J> {
             Outcome::Published(published) => {
                 tracing::info!(run = %self.id(), round = next.round, survivors = published.result.survivors, "round published");
             }
+            Outcome::Spent(Loss {
+                reason,
+                missing,
+                culprit,
+            }) => {
+                let (code, missing) = (reason.code(), names(missing));
+                let culprit = culprit.as_ref().map(SiteName::as_str);
+                tracing::error!(run = %self.id(), round = next.round, code, missing, culprit, "{reason}; the run is paused: sites may consent, then `veilsum run resume`");
+            }
             Outcome::Aborted { reason, .. } | Outcome::Lost(reason) => {
                 tracing::warn!(run = %self.id(), round = next.round, code = reason.code(), "{reason}");
             }
@@ -472,6 +481,11 @@ impl<J: Journal> LiveRun<J> {
     fn write_metrics(&self, run: &Run) {
         metrics::rewrite(&self.shared.runs_dir, &self.spec, run.history());
     }
+}
+
+fn names(sites: &[SiteName]) -> String {
+    let names: Vec<&str> = sites.iter().map(SiteName::as_str).collect();
+    names.join(", ")
 }
 
 fn get<M: veilsum_engine::machine::Machine>(slot: &Mutex<Option<Handle<M>>>) -> Option<Handle<M>> {

@@ -166,8 +166,21 @@ pub enum Outcome {
         /// Proof that nothing of it can be released, needed when masked bytes may have been sent.
         certificate: Option<Certificate>,
     },
-    /// Without one, and nobody may contribute to the same model again.
+    /// Without one, and what the sites sent is spent: their own operators alone may let them contribute to the same model again (R4).
+    Spent(Loss),
+    /// Without one, and no further attempt can help.
     Lost(Abort),
+}
+
+/// An attempt in which masked bytes were sent, and of which neither a result nor a certified abort can be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Why.
+    pub reason: Abort,
+    /// Holders that were waited for in vain.
+    pub missing: Vec<SiteName>,
+    /// The dealer whose shares did not fit.
+    pub culprit: Option<SiteName>,
 }
 
 /// A completed round.
@@ -461,8 +474,43 @@ impl Round {
                 None
             }
             Event::AbortCertified { holders } => Some(aborting::close(self, &holders)?),
-            Event::Lost(reason) => Some(Phase::Ended(Outcome::Lost(reason))),
+            Event::Lost(reason) => Some(Phase::Ended(self.lost(reason))),
         })
+    }
+
+    /// Without t holders an attempt that was masked can neither be finished nor proved dead, and a convicted dealer is found only after
+    /// the release: in both cases silence and blame prove nothing to a site that would contribute again. Source: protocol, section 12.
+    fn lost(&self, reason: Abort) -> Outcome {
+        let (missing, culprit) = match &reason {
+            Abort::ReleaseLost { .. } => (self.silent(&self.lists), None),
+            Abort::AbortUncertified { .. } => (self.silent(&self.aborts), None),
+            Abort::Dealer { dealer } => (Vec::new(), self.site(*dealer).cloned()),
+            Abort::RosterTooSmall { .. }
+            | Abort::RosterUnconfirmed { .. }
+            | Abort::TooFewOnline { .. }
+            | Abort::CohortTooSmall { .. }
+            | Abort::SurvivorsTooFew { .. }
+            | Abort::AttestationsTooFew { .. }
+            | Abort::BadDealing { .. }
+            | Abort::BadSum
+            | Abort::NotFinite
+            | Abort::Diverged(_)
+            | Abort::Cancelled => return Outcome::Lost(reason),
+        };
+        Outcome::Spent(Loss {
+            reason,
+            missing,
+            culprit,
+        })
+    }
+
+    /// Holders of this attempt that are not among `answers`.
+    fn silent<T>(&self, answers: &BTreeMap<u32, T>) -> Vec<SiteName> {
+        let holders = self.attempt.announcement().holders.iter();
+        let silent = holders.filter(|index| !answers.contains_key(index));
+        silent
+            .filter_map(|index| self.site(index).cloned())
+            .collect()
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -1,10 +1,11 @@
 //! Run: which epoch, which round, which attempt comes next, and when it is over.
 //!
 //! It learns of its parts only how they ended, and asks the world to open the next one. An epoch whose set-up fails and a round that fails
-//! are tried again as long as trying can help; what is lost ends the run, since a further contribution to the same model is every site's own decision (R4), for
-//! which this version has no path. Source: protocol, sections 6 (life of an epoch), 11.1 (exclusion) and 12.
+//! are tried again as long as trying can help. A lost attempt pauses the run: a further contribution to the same model is every site's own
+//! decision (R4), so nothing is asked of anybody until an operator resumes the run, under a new round number. Source: protocol, sections 6
+//! (life of an epoch), 11.1 (exclusion) and 12.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::limits::MAX_ATTEMPTS;
@@ -13,7 +14,7 @@ use veilsum_secagg::{Certificate, Digest};
 
 use crate::machine::Machine;
 use crate::rejection::{Abort, Rejection};
-use crate::round::{Outcome, Published};
+use crate::round::{Loss, Outcome, Published};
 use crate::terms::Terms;
 
 /// What happens in a run.
@@ -37,6 +38,11 @@ pub enum Event {
     },
     /// An operator cancelled the run.
     Cancelled,
+    /// An operator opens the next attempt after a lost one.
+    Resumed {
+        /// The request, so that one that is repeated resumes nothing that was lost after it.
+        request_id: String,
+    },
 }
 
 /// What a run asks of the world.
@@ -58,7 +64,7 @@ pub enum Output {
 pub struct NextRound {
     /// Epoch it runs in.
     pub epoch: u64,
-    /// Round of the run, from 1.
+    /// Round of the run, from 1; the numbers of lost rounds are skipped.
     pub round: u64,
     /// Attempt within the epoch, from 1.
     pub seq: u64,
@@ -87,10 +93,25 @@ pub struct Record {
     pub published: Published,
 }
 
+/// An attempt that was lost, and the run waits for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// Epoch of the attempt.
+    pub epoch: u64,
+    /// Its round.
+    pub round: u64,
+    /// The attempt.
+    pub seq: u64,
+    /// When it was lost.
+    pub at: Timestamp,
+    /// Why, and who is missing.
+    pub loss: Loss,
+}
+
 /// Whether a run goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It does.
+    /// It does, or waits for an operator ([`Run::paused`]).
     Running,
     /// All rounds are done.
     Completed,
@@ -105,6 +126,7 @@ pub enum State {
 enum Phase {
     Epoch(u64),
     Round(Box<NextRound>),
+    Paused(Box<Paused>),
     Ended(State),
 }
 
@@ -117,11 +139,14 @@ pub struct Run {
     epoch_at: Timestamp,
     epoch_attempts: u64,
     model: BlobRef,
+    /// Number of the next round.
+    number: u64,
     history: Vec<Record>,
     failed_setups: Vec<Abort>,
     aborted: Vec<Abort>,
     abort_certificates: Vec<Certificate>,
     excluded: Vec<u32>,
+    resumptions: BTreeSet<String>,
     outputs: VecDeque<Output>,
 }
 
@@ -135,11 +160,13 @@ impl Run {
             epoch_at: at,
             epoch_attempts: 0,
             model,
+            number: 1,
             history: Vec::new(),
             failed_setups: Vec::new(),
             aborted: Vec::new(),
             abort_certificates: Vec::new(),
             excluded: Vec::new(),
+            resumptions: BTreeSet::new(),
             outputs: VecDeque::new(),
         };
         run.resume();
@@ -155,7 +182,15 @@ impl Run {
     pub fn state(&self) -> State {
         match &self.phase {
             Phase::Ended(state) => state.clone(),
-            Phase::Epoch(_) | Phase::Round(_) => State::Running,
+            Phase::Epoch(_) | Phase::Round(_) | Phase::Paused(_) => State::Running,
+        }
+    }
+
+    /// What was lost, while the run waits for an operator.
+    pub fn paused(&self) -> Option<&Paused> {
+        match &self.phase {
+            Phase::Paused(paused) => Some(paused),
+            Phase::Epoch(_) | Phase::Round(_) | Phase::Ended(_) => None,
         }
     }
 
@@ -168,7 +203,7 @@ impl Run {
     pub fn current(&self) -> Option<&NextRound> {
         match &self.phase {
             Phase::Round(next) => Some(next),
-            Phase::Epoch(_) | Phase::Ended(_) => None,
+            Phase::Epoch(_) | Phase::Paused(_) | Phase::Ended(_) => None,
         }
     }
 
@@ -196,7 +231,7 @@ impl Run {
         let last = self.history.last();
         NextRound {
             epoch: self.epoch,
-            round: last.map_or(1, |record| record.round + 1),
+            round: self.number,
             seq,
             model: self.model,
             prev_result: last.map_or(Digest::ZERO, |record| record.published.result.hash()),
@@ -207,12 +242,12 @@ impl Run {
 
     /// The next attempt, in a new epoch when the current one has served its rounds or its time.
     ///
-    /// A round that was tried stays in its epoch: the certificates that allow another try speak of that epoch.
+    /// What was tried stays in its epoch: the certificates that allow another try speak of that epoch.
     fn go_on(&mut self, at: Timestamp) {
         let config = self.terms.params.config();
         let worn = self.epoch_attempts >= u64::from(config.epoch_rounds)
             || at >= self.epoch_at + Span(config.epoch_seconds.saturating_mul(1000));
-        if worn && self.aborted.is_empty() {
+        if worn && self.aborted.is_empty() && self.abort_certificates.is_empty() {
             self.next_epoch(at);
         } else {
             self.epoch_attempts += 1;
@@ -225,6 +260,7 @@ impl Run {
         self.epoch += 1;
         self.epoch_at = at;
         self.epoch_attempts = 0;
+        self.excluded.clear(); // places in the old roster; in the new one everybody has new keys
         self.phase = Phase::Epoch(self.epoch);
         self.ask();
     }
@@ -251,15 +287,17 @@ impl Run {
     }
 
     fn ask(&mut self) {
-        self.outputs.push_back(match &self.phase {
-            Phase::Epoch(epoch) => Output::OpenEpoch { epoch: *epoch },
-            Phase::Round(next) => Output::OpenRound(next.clone()),
-            Phase::Ended(state) => Output::Ended(state.clone()),
+        self.outputs.extend(match &self.phase {
+            Phase::Epoch(epoch) => Some(Output::OpenEpoch { epoch: *epoch }),
+            Phase::Round(next) => Some(Output::OpenRound(next.clone())),
+            Phase::Paused(_) => None,
+            Phase::Ended(state) => Some(Output::Ended(state.clone())),
         });
     }
 
     fn publish(&mut self, at: Timestamp, round: u64, seq: u64, published: Published) {
         self.model = published.model;
+        self.number = round + 1;
         self.history.push(Record {
             epoch: self.epoch,
             round,
@@ -270,7 +308,7 @@ impl Run {
         self.aborted.clear();
         self.abort_certificates.clear();
         self.excluded.clear();
-        if round >= self.terms.rounds {
+        if self.history.len() as u64 >= self.terms.rounds {
             self.end(State::Completed)
         } else {
             self.go_on(at)
@@ -282,12 +320,38 @@ impl Run {
             self.excluded.extend(dealers);
         }
         self.abort_certificates.extend(certificate);
+        if self.abort_certificates.len() > MAX_ATTEMPTS as usize {
+            self.abort_certificates.remove(0); // from before a loss; a site that still needs it sits out
+        }
         self.aborted.push(reason.clone());
         if reason.retryable() && below_limit(self.aborted.len()) {
             self.go_on(at)
         } else {
             self.end(State::Failed(reason))
         }
+    }
+
+    fn pause(&mut self, at: Timestamp, round: u64, seq: u64, loss: Loss) {
+        self.phase = Phase::Paused(Box::new(Paused {
+            epoch: self.epoch,
+            round,
+            seq,
+            at,
+            loss,
+        }));
+    }
+
+    /// Under a new round number, since holders that released refuse every further attempt of the old round (R4).
+    fn resumed(&mut self, at: Timestamp, request_id: String) {
+        if let Phase::Paused(paused) = &self.phase {
+            self.number = paused.round + 1;
+            if let Abort::Dealer { dealer } = paused.loss.reason {
+                self.excluded.push(dealer);
+            }
+        }
+        self.resumptions.insert(request_id);
+        self.aborted.clear();
+        self.go_on(at);
     }
 }
 
@@ -307,8 +371,15 @@ impl Machine for Run {
         };
         match (&self.phase, event) {
             (Phase::Ended(State::Cancelled), Event::Cancelled) => Err(Rejection::Repeated),
+            (_, Event::Resumed { request_id }) if self.resumptions.contains(request_id) => {
+                Err(Rejection::Repeated)
+            }
             (Phase::Ended(_), _) => Err(over()),
-            (_, Event::Cancelled) => Ok(()),
+            (_, Event::Cancelled) | (Phase::Paused(_), Event::Resumed { .. }) => Ok(()),
+            (_, Event::Resumed { .. }) => Err(Rejection::OutOfPhase {
+                what: "to be resumed",
+                phase: "under way",
+            }),
             (Phase::Epoch(number), Event::EpochEnded { epoch, .. }) if number == epoch => Ok(()),
             (Phase::Round(next), Event::RoundEnded { round, seq, .. })
                 if (next.round, next.seq) == (*round, *seq) =>
@@ -339,8 +410,10 @@ impl Machine for Run {
                     reason,
                     certificate,
                 } => self.retry(at, reason, certificate),
+                Outcome::Spent(loss) => self.pause(at, round, seq, loss),
                 Outcome::Lost(reason) => self.end(State::Failed(reason)),
             },
+            Event::Resumed { request_id } => self.resumed(at, request_id),
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_stream::Stream;
@@ -18,9 +18,15 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use veilsum_coordinator::ca::Authority;
 use veilsum_coordinator::serve::{Limits, serve};
+use veilsum_coordinator::store::sqlite::SqliteJournal;
+use veilsum_coordinator::store::{Entry, Journal as _, StreamId};
 use veilsum_daemon::identity::Role;
-use veilsum_daemon::{clock, tls};
+use veilsum_daemon::{clock, entropy, tls};
+use veilsum_engine::rejection::Abort;
+use veilsum_engine::round::{Loss, Outcome};
+use veilsum_engine::run;
 use veilsum_participant::enrol;
+use veilsum_proto::convert::journal::Journalled as _;
 use veilsum_proto::pb;
 use veilsum_proto::pb::run_service_server::{RunService, RunServiceServer};
 use veilsum_tests::{Federation, Study, binary, files};
@@ -442,6 +448,79 @@ fn a_daemon_that_cannot_start_says_whether_its_file_or_its_machine_is_at_fault()
     veilsum(lonely.dir(), "participant --config nowhere.toml").refused(4, "CONFIG_INVALID");
 }
 
+/// What a coordinator journals when its only attempt was lost, a day after the report deadline.
+async fn lose(lonely: &Lonely, run: &str) {
+    let loss = Loss {
+        reason: Abort::ReleaseLost { have: 3, need: 4 },
+        missing: vec!["north".parse().unwrap(), "south".parse().unwrap()],
+        culprit: None,
+    };
+    let events = [
+        run::Event::EpochEnded {
+            epoch: 1,
+            outcome: Ok(()),
+        },
+        run::Event::RoundEnded {
+            round: 1,
+            seq: 1,
+            outcome: Outcome::Spent(loss),
+        },
+    ];
+    let entries = events.map(|event| Entry {
+        at: clock::now(),
+        kind: event.kind().to_owned(),
+        sender: None,
+        payload: event.encode(),
+    });
+    let data = lonely.dir().join("main/data");
+    let journal = SqliteJournal::open_in(&data, entropy::fill).unwrap();
+    let stream = StreamId::run(run.parse().unwrap());
+    journal.append(stream, 1, &entries).await.unwrap();
+    journal.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_run_names_who_is_missing_waits_for_nobody_and_is_resumed_once_by_a_request() {
+    let mut lonely = Lonely::new();
+    let run = lonely.create();
+    lonely
+        .run(&format!("run resume {run}"))
+        .refused(4, "OUT_OF_PHASE");
+    drop(lonely.0.coordinator.take());
+    lose(&lonely, &run).await;
+    lonely.0.start_coordinator();
+    assert!((0..1000).any(|_| lonely.run("run list").exit == 0));
+
+    let shown = lonely.run(&format!("run show {run}"));
+    let data = shown.data();
+    assert_eq!(data["state"], "paused");
+    assert_eq!(data["reason"]["code"], "ROUND_RELEASE_LOST");
+    assert_eq!(data["lost"]["missing"], json!(["north", "south"]));
+    assert_eq!(data["lost"]["round"], 1);
+    assert!(shown.stderr.contains("veilsum run resume"), "{shown:?}");
+    let listed = lonely.run("run list");
+    assert_eq!(listed.data()["runs"][0]["lost"], data["lost"]);
+    let waited = lonely.run(&format!("run wait {run} --for ended"));
+    waited.refused(7, "ROUND_RELEASE_LOST");
+    assert_eq!(waited.envelope["error"]["details"]["state"], "paused");
+
+    let resume = format!("run resume {run} --request-id {UUID}");
+    for _ in 0..2 {
+        let resumed = lonely.run(&resume);
+        assert_eq!(resumed.data()["lost"], Value::Null);
+        assert_ne!(resumed.data()["state"], "paused");
+    }
+    lonely
+        .run(&format!("run resume {run}"))
+        .refused(4, "OUT_OF_PHASE");
+    lonely.0.restart_coordinator();
+    assert!((0..1000).any(|_| lonely.run("run list").exit == 0));
+    let resumed = lonely.run(&resume);
+    assert_ne!(resumed.data()["state"], "paused", "also after a restart");
+    let cancelled = lonely.run(&format!("run cancel {run}"));
+    assert_eq!(cancelled.data()["state"], "cancelled");
+}
+
 /// A coordinator that publishes one model and hands out another.
 struct Liar;
 
@@ -498,6 +577,12 @@ impl RunService for Liar {
         &self,
         _: Request<pb::CancelRunRequest>,
     ) -> Result<Response<pb::CancelRunResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+    async fn resume_run(
+        &self,
+        _: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::ResumeRunResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
     async fn list_models(

@@ -1,4 +1,4 @@
-//! `veilsum run`: submit a study, look, wait, watch, cancel.
+//! `veilsum run`: submit a study, look, wait, watch, resume, cancel.
 
 mod create;
 pub(crate) mod show;
@@ -43,6 +43,15 @@ pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
             };
             block_on(watch::run(run, telling, connection))
         }
+        RunCommand::Resume {
+            run,
+            request_id,
+            connection,
+        } => block_on(async move {
+            let request_id = request_id.unwrap_or_else(fresh_request_id);
+            let run = Client::open(&connection)?.resume(run, request_id).await?;
+            Ok(show::one(&run, &connection))
+        }),
         RunCommand::Cancel {
             run,
             request_id,
@@ -57,7 +66,11 @@ pub(crate) fn run(command: RunCommand, form: Form) -> Result<Output, Error> {
 
 /// What a person should know of a run: why it does not move, and that its sums hide little.
 fn warn_of(run: &pb::Run) {
-    if let (RunState::Pending | RunState::Running, Some(reason)) = (run.state(), &run.reason) {
+    let going = matches!(
+        run.state(),
+        RunState::Pending | RunState::Running | RunState::Paused
+    );
+    if let Some(reason) = run.reason.as_ref().filter(|_| going) {
         warn(&format!("{} [{}]", reason.text, reason.code));
     }
     if let Some(sites) = smallest_cohort(run).filter(|sites| *sites < DEFAULT_COHORT) {

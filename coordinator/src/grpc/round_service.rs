@@ -210,9 +210,12 @@ impl<J: Journal> Rounds<J> {
 }
 
 /// A machine that is not there. A run that goes on has one: it was just created, or the coordinator has started a moment ago, and a site
-/// must not take that for a refusal.
+/// must not take that for a refusal. A paused one has none until it is resumed.
 fn absent<J: Journal>(run: &LiveRun<J>, what: &'static str) -> Status {
-    match run.run().read().state() {
+    let run = run.run();
+    let run = run.read();
+    match run.state() {
+        State::Running if run.paused().is_some() => status::not_found(what),
         State::Running => status::starting(),
         State::Completed | State::Failed(_) | State::Cancelled => status::not_found(what),
     }

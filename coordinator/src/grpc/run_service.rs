@@ -1,4 +1,4 @@
-//! Run control for operators: submit, look, wait, cancel, fetch models.
+//! Run control for operators: submit, look, wait, cancel, resume, fetch models.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_daemon::identity::Role;
 use veilsum_daemon::{clock, entropy, files};
+use veilsum_engine::rejection::Rejection;
 use veilsum_engine::run::{self, State};
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
 use veilsum_proto::convert::run as pb_run;
@@ -20,6 +21,7 @@ use veilsum_secagg::keys::{Identity, Seed};
 
 use super::round_service::blob_answers;
 use super::{Caller, Context, status};
+use crate::driver::Refused;
 use crate::live::LiveRun;
 use crate::store::{Entry, Journal, StreamId};
 
@@ -276,6 +278,27 @@ impl<J: Journal> RunService for Runs<J> {
             status::answer(run.run().submit(run::Event::Cancelled, sender).await)?;
         }
         Ok(Response::new(pb::CancelRunResponse {
+            run: Some(show(&run, u64::MAX)),
+        }))
+    }
+
+    async fn resume_run(
+        &self,
+        request: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::ResumeRunResponse>, Status> {
+        let caller = self.operator(&request)?;
+        let request = request.into_inner();
+        let run = self.run(&request.run_id)?;
+        let request_id = pb_run::request_id(&request.request_id).map_err(status::convert)?;
+        let sender = Some(caller.name.to_string());
+        let resumed = run::Event::Resumed { request_id };
+        match run.run().submit(resumed, sender).await {
+            Err(Refused::Rejected(Rejection::OutOfPhase { .. })) => {
+                return Err(status::not_paused(run.spec().run_id()));
+            }
+            answered => status::answer(answered)?,
+        }
+        Ok(Response::new(pb::ResumeRunResponse {
             run: Some(show(&run, u64::MAX)),
         }))
     }

@@ -71,6 +71,12 @@ pub(super) fn no_such_run(id: RunId) -> Status {
     )
 }
 
+pub(super) fn not_paused(id: RunId) -> Status {
+    let message =
+        format!("run {id} is not paused, so there is nothing to resume; `veilsum run show {id}`");
+    status(Code::FailedPrecondition, "OUT_OF_PHASE", message)
+}
+
 pub(super) fn not_found(what: &'static str) -> Status {
     status(
         Code::NotFound,
@@ -147,16 +153,16 @@ pub(super) fn rejection(rejection: &Rejection) -> Status {
         Rejection::OutOfPhase { .. }
         | Rejection::Stale { .. }
         | Rejection::RetryUnproven { .. }
+        | Rejection::RoundLost { .. }
+        | Rejection::Spent { .. }
+        | Rejection::Unchanged { .. }
+        | Rejection::NothingSpent
         | Rejection::Deadline { .. } => status(Code::FailedPrecondition, "OUT_OF_PHASE", message),
         Rejection::Elsewhere(_) => status(Code::NotFound, "NOT_FOUND", message),
         Rejection::NotAMember(_) => status(Code::PermissionDenied, "NOT_A_MEMBER", message),
         Rejection::Policy(refusal) => status(Code::FailedPrecondition, refusal.code(), message),
         Rejection::Protocol(_) => status(Code::InvalidArgument, "PROTOCOL_VIOLATION", message),
     }
-        | Rejection::RoundLost { .. }
-        | Rejection::Spent { .. }
-        | Rejection::Unchanged { .. }
-        | Rejection::NothingSpent
 }
 
 /// The answer to an event that was handed in: what was accepted before is accepted again.

@@ -167,9 +167,147 @@ fn an_abort_that_a_new_attempt_cannot_heal_ends_the_run_at_once() {
     }
     let mut run = run(5, 100);
     certified(&mut run, 1);
-    let lost = Abort::ReleaseLost { have: 3, need: 4 };
+    let lost = Abort::Diverged("staged upload");
     let failed = ended(&mut run, START, Outcome::Lost(lost.clone()));
     assert_eq!(failed, Output::Ended(State::Failed(lost)));
+}
+
+const LOST: Abort = Abort::ReleaseLost { have: 3, need: 4 };
+
+fn loss(reason: Abort) -> Loss {
+    Loss {
+        reason,
+        missing: vec!["north".parse().unwrap()],
+        culprit: None,
+    }
+}
+
+/// The current attempt is lost.
+fn lose(run: &mut Run, at: Timestamp, reason: Abort) {
+    let current = run.current().expect("a round is open");
+    let (round, seq) = (current.round, current.seq);
+    let outcome = Outcome::Spent(loss(reason));
+    let event = Event::RoundEnded {
+        round,
+        seq,
+        outcome,
+    };
+    drain(run);
+    run.admit(at, &event).unwrap();
+    run.handle(at, event).unwrap();
+    run.resume();
+    assert!(drain(run).is_empty(), "nothing is asked of anybody");
+}
+
+fn resumed(number: u8) -> Event {
+    let request_id = format!("request {number}");
+    Event::Resumed { request_id }
+}
+
+#[test]
+fn a_lost_attempt_pauses_the_run_until_an_operator_opens_the_next_round_number() {
+    let mut run = run(2, 100);
+    certified(&mut run, 1);
+    next(ended(&mut run, START, published(1)));
+    lose(&mut run, START, LOST);
+    let paused = run.paused().unwrap();
+    assert_eq!((paused.epoch, paused.round, paused.seq), (1, 2, 2));
+    assert_eq!((paused.at, &paused.loss), (START, &loss(LOST)));
+    assert_eq!((run.state(), run.current()), (State::Running, None));
+    let third = next(tell(&mut run, START, resumed(1)));
+    assert_eq!((third.epoch, third.round, third.seq), (1, 3, 3));
+    assert_eq!(third.model, model(1));
+    assert_eq!(third.prev_result, run.history()[0].published.result.hash());
+    assert_eq!(run.paused(), None);
+    assert_eq!(
+        ended(&mut run, START, published(2)),
+        Output::Ended(State::Completed),
+        "two rounds were published, whatever their numbers"
+    );
+    let rounds: Vec<u64> = run.history().iter().map(|record| record.round).collect();
+    assert_eq!(rounds, [1, 3]);
+}
+
+#[test]
+fn a_request_resumes_a_run_once_and_only_a_paused_one() {
+    let mut run = run(5, 100);
+    let under_way = |run: &Run| {
+        let refused = run.admit(START, &resumed(9));
+        assert!(matches!(refused, Err(Rejection::OutOfPhase { .. })));
+    };
+    under_way(&run);
+    certified(&mut run, 1);
+    under_way(&run);
+    lose(&mut run, START, LOST);
+    next(tell(&mut run, START, resumed(1)));
+    under_way(&run);
+    lose(&mut run, START, LOST);
+    let again = run.admit(START, &resumed(1));
+    assert_eq!(again, Err(Rejection::Repeated), "and the run stays paused");
+    let third = next(tell(&mut run, START, resumed(2)));
+    assert_eq!((third.round, third.seq), (3, 3));
+    tell(&mut run, START, Event::Cancelled);
+    under_way(&run);
+}
+
+#[test]
+fn a_paused_run_can_be_cancelled() {
+    let mut run = run(5, 100);
+    certified(&mut run, 1);
+    lose(&mut run, START, LOST);
+    let cancelled = tell(&mut run, START, Event::Cancelled);
+    assert_eq!(cancelled, Output::Ended(State::Cancelled));
+    assert_eq!(run.paused(), None);
+}
+
+#[test]
+fn a_resumed_round_has_all_its_tries_and_the_proofs_of_earlier_ones() {
+    let mut run = run(5, 100);
+    certified(&mut run, 1);
+    for number in 1..3 {
+        let proof = Some(certificate(number));
+        next(ended(&mut run, START, aborted(TOO_SMALL, proof)));
+    }
+    lose(&mut run, START, LOST);
+    let resumed_round = next(tell(&mut run, START, resumed(1)));
+    let proofs = [certificate(1), certificate(2)];
+    assert_eq!(resumed_round.abort_certificates, proofs);
+    for number in 3..5 {
+        let proof = Some(certificate(number));
+        let again = next(ended(&mut run, START, aborted(TOO_SMALL, proof)));
+        assert_eq!(again.round, 2);
+        assert!(again.abort_certificates.len() <= MAX_ATTEMPTS as usize);
+        assert_eq!(again.abort_certificates.last(), Some(&certificate(number)));
+    }
+    let failed = ended(&mut run, START, aborted(TOO_SMALL, None));
+    assert_eq!(failed, Output::Ended(State::Failed(TOO_SMALL)));
+}
+
+#[test]
+fn a_convicted_dealer_is_left_out_until_a_round_is_published() {
+    let mut run = run(5, 100);
+    certified(&mut run, 1);
+    lose(&mut run, START, Abort::Dealer { dealer: 2 });
+    let without = next(tell(&mut run, START, resumed(1)));
+    assert_eq!(without.excluded, [2]);
+    let after = next(ended(&mut run, START, published(1)));
+    assert!(after.excluded.is_empty());
+}
+
+#[test]
+fn a_run_resumed_after_its_epoch_was_worn_goes_on_in_the_next_one() {
+    let mut run = run(5, 100);
+    certified(&mut run, 1);
+    lose(&mut run, START, Abort::Dealer { dealer: 2 });
+    let week = START + Span::from_secs(604_800);
+    let worn = tell(&mut run, week, resumed(1));
+    assert_eq!(worn, Output::OpenEpoch { epoch: 2 });
+    let next = certified(&mut run, 2);
+    assert_eq!((next.epoch, next.round, next.seq), (2, 2, 1));
+    assert!(
+        next.excluded.is_empty(),
+        "the index was a place in the old roster"
+    );
 }
 
 fn not_set_up(run: &mut Run, epoch: u64, reason: Abort) -> Output {

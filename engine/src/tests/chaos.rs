@@ -125,6 +125,10 @@ proptest! {
         fed.finish();
         nobody_is_accused(&fed);
         match fed.hub.run().state() {
+            State::Running => {
+                let lost = fed.hub.lost();
+                prop_assert!(lost.is_some_and(forgivable), "{:?}", lost);
+            }
             State::Completed => prop_assert_eq!(fed.hub.run().history().len(), 2),
             State::Failed(reason) => prop_assert!(forgivable(&reason), "{}", reason),
             other => prop_assert!(false, "{:?}", other),

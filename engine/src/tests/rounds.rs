@@ -4,7 +4,7 @@ use veilsum_common::limits::MAX_ATTEMPTS;
 
 use super::kit::{Federation, Kind, Setup, Trainer};
 use crate::rejection::{Abort, Rejection};
-use crate::round::{Decline, Outcome, Published};
+use crate::round::{Decline, Loss, Outcome, Published};
 use crate::run::State;
 
 fn published(fed: &Federation) -> &Published {
@@ -247,7 +247,7 @@ fn too_few_uploads_need_an_abort_certificate_before_the_same_update_is_masked_ag
 }
 
 #[test]
-fn an_abort_that_is_never_certified_ends_the_run() {
+fn an_abort_that_is_never_certified_pauses_the_run_and_names_the_holders() {
     let mut fed = Federation::of(5);
     for index in 0..5 {
         fed.site(index).silent.extend([Kind::Upload, Kind::Abort]);
@@ -256,7 +256,9 @@ fn an_abort_that_is_never_certified_ends_the_run() {
     fed.wait();
     fed.wait();
     let uncertified = Abort::AbortUncertified { have: 0, need: 4 };
-    assert_eq!(fed.hub.run().state(), State::Failed(uncertified));
+    let paused = fed.hub.run().paused().unwrap();
+    assert_eq!(paused.loss.reason, uncertified);
+    assert_eq!(paused.loss.missing.len(), 5);
 }
 
 /// T-36.
@@ -299,7 +301,7 @@ fn t36_one_more_silent_holder_means_no_certificate_and_a_retry_once_enough_answe
 
 /// T-36.
 #[test]
-fn t36_too_few_lists_by_expiry_lose_the_release_and_the_run() {
+fn t36_too_few_lists_by_expiry_lose_the_release_and_pause_the_run() {
     let mut fed = Federation::of(7);
     for index in 0..3 {
         fed.site(index).silent.insert(Kind::Unmask);
@@ -307,9 +309,42 @@ fn t36_too_few_lists_by_expiry_lose_the_release_and_the_run() {
     fed.settle();
     assert!(!fed.hub.over(), "holders may come back after a crash");
     fed.wait();
-    let lost = Abort::ReleaseLost { have: 4, need: 5 };
-    assert_eq!(fed.hub.last_outcome(), &Outcome::Lost(lost.clone()));
-    assert_eq!(fed.hub.run().state(), State::Failed(lost));
+    let missing = fed.sites[..3].iter().map(|site| site.name.clone());
+    let loss = Loss {
+        reason: Abort::ReleaseLost { have: 4, need: 5 },
+        missing: missing.collect(),
+        culprit: None,
+    };
+    assert_eq!(fed.hub.last_outcome(), &Outcome::Spent(loss.clone()));
+    let paused = fed.hub.run().paused().unwrap();
+    assert_eq!((paused.round, paused.seq, &paused.loss), (1, 1, &loss));
+    let announced = fed.hub.past.len();
+    fed.settle();
+    assert_eq!(
+        fed.hub.past.len(),
+        announced,
+        "nobody is asked for anything"
+    );
+    assert!(fed.hub.sums.is_empty(), "and nothing was computed");
+}
+
+/// Nobody consents: what was sent is spent, and no site contributes again because the coordinator's operator says so.
+#[test]
+fn a_resumed_run_gets_nothing_from_sites_that_did_not_consent() {
+    let mut fed = Federation::of(7);
+    for index in 0..3 {
+        fed.site(index).silent.insert(Kind::Unmask);
+    }
+    fed.settle();
+    fed.wait();
+    let now = fed.now;
+    fed.hub.resume(now);
+    let next = &fed.hub.round.as_ref().unwrap().0;
+    assert_eq!((next.round, next.seq), (2, 2));
+    fed.finish();
+    let alone = Abort::CohortTooSmall { have: 0, need: 5 };
+    assert_eq!(fed.hub.run().state(), State::Failed(alone));
+    assert!(fed.hub.sums.is_empty());
 }
 
 #[test]

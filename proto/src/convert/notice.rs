@@ -300,9 +300,10 @@ fn run_ended(message: pb::RunEnded) -> Result<Received, ConvertError> {
             let (code, text) = said(message.reason)?;
             Ok(Received::Ended { state, code, text })
         }
-        pb::RunState::Unspecified | pb::RunState::Pending | pb::RunState::Running => {
-            Err(Problem::Unknown { have }.of("state"))
-        }
+        pb::RunState::Unspecified
+        | pb::RunState::Pending
+        | pb::RunState::Running
+        | pb::RunState::Paused => Err(Problem::Unknown { have }.of("state")),
     }
 }
 

@@ -11,7 +11,7 @@ use veilsum_common::run::RunSpec;
 use veilsum_common::time::Timestamp;
 use veilsum_engine::rejection::Abort;
 use veilsum_engine::round::{Decline, Round};
-use veilsum_engine::run::{Record, Run, State};
+use veilsum_engine::run::{Paused, Record, Run, State};
 
 use super::{ConvertError, Problem};
 use crate::pb;
@@ -58,12 +58,15 @@ pub fn ending(state: &State) -> (pb::RunState, Option<pb::Reason>) {
 
 /// How `run` stands; `version`, participants and history are left to the caller.
 pub fn overview(spec: &RunSpec, run: &Run, created_at: Timestamp) -> pb::Run {
-    let (state, reason) = match run.state() {
-        State::Running if waits_for_its_first_epoch(run) => {
+    let (state, reason) = match (run.state(), run.paused()) {
+        (State::Running, Some(paused)) => {
+            (pb::RunState::Paused, Some((&paused.loss.reason).into()))
+        }
+        (State::Running, None) if waits_for_its_first_epoch(run) => {
             (pb::RunState::Pending, last_failure(run))
         }
-        State::Running => (pb::RunState::Running, last_failure(run)),
-        over @ (State::Completed | State::Failed(_) | State::Cancelled) => ending(&over),
+        (State::Running, None) => (pb::RunState::Running, last_failure(run)),
+        (over @ (State::Completed | State::Failed(_) | State::Cancelled), _) => ending(&over),
     };
     pb::Run {
         run_id: spec.run_id().to_string(),
@@ -76,6 +79,31 @@ pub fn overview(spec: &RunSpec, run: &Run, created_at: Timestamp) -> pb::Run {
         participants: Vec::new(),
         history: Vec::new(),
         version: 0,
+        lost: run.paused().map(Into::into),
+    }
+}
+
+impl From<&Paused> for pb::LostAttempt {
+    fn from(paused: &Paused) -> Self {
+        let Paused {
+            epoch,
+            round,
+            seq,
+            at,
+            loss,
+        } = paused;
+        Self {
+            epoch: *epoch,
+            round: *round,
+            seq: *seq,
+            lost_ms: at.0,
+            missing: loss.missing.iter().map(ToString::to_string).collect(),
+            culprit: loss
+                .culprit
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        }
     }
 }
 
@@ -129,6 +157,9 @@ fn class(why: Decline) -> &'static str {
         Decline::TrainerFailed => "its trainer failed; the site's log says how",
         Decline::UpdateRefused => "what its trainer wrote cannot be sent; the site's log says why",
         Decline::Policy => "its own policy refuses; the site's log names the rule",
+        Decline::Spent => {
+            "its update for this model was used; it takes part again when its operator consents, or with the next model"
+        }
     }
 }
 
@@ -153,9 +184,6 @@ pub fn model_version(metadata: &Metadata, record: &Record) -> pb::ModelVersion {
     pb::ModelVersion {
         round: record.round,
         metrics: means(metadata, record),
-        Decline::Spent => {
-            "its update for this model was used; it takes part again when its operator consents, or with the next model"
-        }
         ..initial_model(&record.published.model, record.at)
     }
 }

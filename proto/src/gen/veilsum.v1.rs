@@ -432,6 +432,8 @@ pub enum RunState {
     Failed = 4,
     /// An operator ended it.
     Cancelled = 5,
+    /// An attempt was lost; nothing happens until an operator resumes or cancels the run.
+    Paused = 6,
 }
 impl RunState {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -446,6 +448,7 @@ impl RunState {
             Self::Completed => "RUN_STATE_COMPLETED",
             Self::Failed => "RUN_STATE_FAILED",
             Self::Cancelled => "RUN_STATE_CANCELLED",
+            Self::Paused => "RUN_STATE_PAUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -457,6 +460,7 @@ impl RunState {
             "RUN_STATE_COMPLETED" => Some(Self::Completed),
             "RUN_STATE_FAILED" => Some(Self::Failed),
             "RUN_STATE_CANCELLED" => Some(Self::Cancelled),
+            "RUN_STATE_PAUSED" => Some(Self::Paused),
             _ => None,
         }
     }
@@ -876,12 +880,12 @@ pub enum DeclineReason {
     TrainerFailed = 3,
     /// What the trainer wrote cannot be sent.
     UpdateRefused = 4,
+    /// The site's one update for this model was given in an earlier attempt, and its operator has not consented to another sum over it.
+    Spent = 5,
 }
 impl DeclineReason {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
-    /// The site's one update for this model was given in an earlier attempt, and its operator has not consented to another sum over it.
-    Spent = 5,
     /// The values are not transformed in any way and thus are considered stable
     /// (if the ProtoBuf definition does not change) and safe for programmatic use.
     pub fn as_str_name(&self) -> &'static str {
@@ -891,22 +895,22 @@ impl DeclineReason {
             Self::SitsOut => "DECLINE_REASON_SITS_OUT",
             Self::TrainerFailed => "DECLINE_REASON_TRAINER_FAILED",
             Self::UpdateRefused => "DECLINE_REASON_UPDATE_REFUSED",
+            Self::Spent => "DECLINE_REASON_SPENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
     pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-            Self::Spent => "DECLINE_REASON_SPENT",
         match value {
             "DECLINE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
             "DECLINE_REASON_POLICY" => Some(Self::Policy),
             "DECLINE_REASON_SITS_OUT" => Some(Self::SitsOut),
             "DECLINE_REASON_TRAINER_FAILED" => Some(Self::TrainerFailed),
             "DECLINE_REASON_UPDATE_REFUSED" => Some(Self::UpdateRefused),
+            "DECLINE_REASON_SPENT" => Some(Self::Spent),
             _ => None,
         }
     }
 }
-            "DECLINE_REASON_SPENT" => Some(Self::Spent),
 /// Generated client implementations.
 pub mod round_service_client {
     #![allow(
@@ -2432,6 +2436,23 @@ pub struct CancelRunResponse {
     #[prost(message, optional, tag = "1")]
     pub run: ::core::option::Option<Run>,
 }
+/// Which run to go on with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeRunRequest {
+    /// run\_ and 26 characters.
+    #[prost(string, tag = "1")]
+    pub run_id: ::prost::alloc::string::String,
+    /// A UUID chosen by the caller. Repeated after the run was paused again, it resumes nothing.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// The decision is durable.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ResumeRunResponse {
+    /// How the run stands.
+    #[prost(message, optional, tag = "1")]
+    pub run: ::core::option::Option<Run>,
+}
 /// Which page of a run's models.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListModelsRequest {
@@ -2527,6 +2548,29 @@ pub struct Run {
     /// Grows with every change that this message shows.
     #[prost(uint64, tag = "10")]
     pub version: u64,
+    /// What was lost; present while the run is paused.
+    #[prost(message, optional, tag = "11")]
+    pub lost: ::core::option::Option<LostAttempt>,
+}
+/// An attempt of which neither a result nor a certified abort can be had. What the sites sent in it is spent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LostAttempt {
+    /// Epoch, round, and attempt within the epoch.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub round: u64,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    /// When that was found, in milliseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub lost_ms: u64,
+    /// Names of the holders that were waited for in vain.
+    #[prost(string, repeated, tag = "5")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Name of the site whose shares do not give what it committed to; empty if that was not the reason.
+    #[prost(string, tag = "6")]
+    pub culprit: ::prost::alloc::string::String,
 }
 /// One site in the current round. What a site computed from its data is never here.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2835,6 +2879,31 @@ pub mod run_service_client {
                 .insert(GrpcMethod::new("veilsum.v1.RunService", "CancelRun"));
             self.inner.unary(req, path, codec).await
         }
+        /// Opens the next attempt of a paused run.
+        pub async fn resume_run(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRunResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/veilsum.v1.RunService/ResumeRun",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("veilsum.v1.RunService", "ResumeRun"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The model versions of a run, oldest first.
         pub async fn list_models(
             &mut self,
@@ -2932,6 +3001,14 @@ pub mod run_service_server {
             request: tonic::Request<super::CancelRunRequest>,
         ) -> std::result::Result<
             tonic::Response<super::CancelRunResponse>,
+            tonic::Status,
+        >;
+        /// Opens the next attempt of a paused run.
+        async fn resume_run(
+            &self,
+            request: tonic::Request<super::ResumeRunRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ResumeRunResponse>,
             tonic::Status,
         >;
         /// The model versions of a run, oldest first.
@@ -3262,6 +3339,51 @@ pub mod run_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/veilsum.v1.RunService/ResumeRun" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeRunSvc<T: RunService>(pub Arc<T>);
+                    impl<
+                        T: RunService,
+                    > tonic::server::UnaryService<super::ResumeRunRequest>
+                    for ResumeRunSvc<T> {
+                        type Response = super::ResumeRunResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeRunRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RunService>::resume_run(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeRunSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/veilsum.v1.RunService/ListModels" => {
                     #[allow(non_camel_case_types)]
                     struct ListModelsSvc<T: RunService>(pub Arc<T>);
@@ -3543,7 +3665,7 @@ pub struct SiteAccepted {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RunEvent {
     /// Which of them.
-    #[prost(oneof = "run_event::Event", tags = "1, 2, 3")]
+    #[prost(oneof = "run_event::Event", tags = "1, 2, 3, 4")]
     pub event: ::core::option::Option<run_event::Event>,
 }
 /// Nested message and enum types in `RunEvent`.
@@ -3558,7 +3680,16 @@ pub mod run_event {
         /// An operator ended it.
         #[prost(message, tag = "3")]
         Cancelled(super::Plainly),
+        #[prost(message, tag = "4")]
+        Resumed(super::RunResumed),
     }
+}
+/// An operator opens the next attempt after a lost one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunResumed {
+    /// The UUID by which the operator may ask for it again.
+    #[prost(string, tag = "1")]
+    pub request_id: ::prost::alloc::string::String,
 }
 /// An epoch's set-up is over.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3579,7 +3710,7 @@ pub struct RoundEnded {
     #[prost(uint64, tag = "2")]
     pub seq: u64,
     /// How.
-    #[prost(oneof = "round_ended::Outcome", tags = "3, 4, 5")]
+    #[prost(oneof = "round_ended::Outcome", tags = "3, 4, 5, 6")]
     pub outcome: ::core::option::Option<round_ended::Outcome>,
 }
 /// Nested message and enum types in `RoundEnded`.
@@ -3591,9 +3722,11 @@ pub mod round_ended {
         Published(super::PublishedRound),
         #[prost(message, tag = "4")]
         Aborted(super::AbortedRound),
-        /// Nobody may contribute to the same model again.
+        /// No further attempt can help.
         #[prost(message, tag = "5")]
         Lost(super::AbortReason),
+        #[prost(message, tag = "6")]
+        Spent(super::SpentRound),
     }
 }
 /// An attempt gave a model.
@@ -3627,6 +3760,19 @@ pub struct AbortedRound {
     /// Proof that nothing of it can be released; absent when no masked byte can have been sent.
     #[prost(message, optional, tag = "2")]
     pub certificate: ::core::option::Option<AbortCert>,
+}
+/// An attempt gave nothing, and what the sites sent is spent: another one needs the consent of each site that sent something.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SpentRound {
+    /// Why.
+    #[prost(message, optional, tag = "1")]
+    pub reason: ::core::option::Option<AbortReason>,
+    /// Names of holders that were waited for in vain.
+    #[prost(string, repeated, tag = "2")]
+    pub missing: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Name of the dealer whose shares did not fit; empty if that was not the reason.
+    #[prost(string, tag = "3")]
+    pub culprit: ::prost::alloc::string::String,
 }
 /// What happens while an epoch is set up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3837,7 +3983,16 @@ pub mod site_event {
         AbortProposed(super::AbortProposed),
         #[prost(message, tag = "8")]
         Finished(super::ResultSeen),
+        #[prost(message, tag = "9")]
+        Consented(super::OperatorConsented),
     }
+}
+/// The site's operator consents to one more sum over the update that the site gave in attempts which were lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OperatorConsented {
+    /// BLAKE3 of the model that the update is for, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub model_hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// The site advertises keys for an epoch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3983,13 +4138,4 @@ pub struct ResultSeen {
     /// Signed, with its certificate; round, epoch and attempt are not repeated.
     #[prost(message, optional, tag = "3")]
     pub result: ::core::option::Option<RoundResult>,
-        #[prost(message, tag = "9")]
-        Consented(super::OperatorConsented),
-}
-/// The site's operator consents to one more sum over the update that the site gave in attempts which were lost.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OperatorConsented {
-    /// BLAKE3 of the model that the update is for, 32 bytes.
-    #[prost(bytes = "vec", tag = "1")]
-    pub model_hash: ::prost::alloc::vec::Vec<u8>,
 }

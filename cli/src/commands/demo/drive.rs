@@ -130,7 +130,9 @@ impl Demo<'_> {
                 .at(run.rounds_done, self.message(&history, &run));
             match run.state() {
                 RunState::Completed => return Ok(pb::Run { history, ..run }),
-                RunState::Failed | RunState::Cancelled => return Err(over(id, run)),
+                RunState::Failed | RunState::Cancelled | RunState::Paused => {
+                    return Err(over(id, run));
+                }
                 RunState::Unspecified | RunState::Pending | RunState::Running => {}
             }
             self.processes.check().await?;

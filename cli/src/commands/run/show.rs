@@ -53,22 +53,26 @@ pub(super) fn list(runs: &[pb::Run], connection: &Connection) -> Output {
 /// One run.
 pub(super) fn one(run: &pb::Run, connection: &Connection) -> Output {
     let flags = flags(connection);
+    let id = &run.run_id;
     let next = match run.state() {
-        RunState::Completed => format!(
-            "veilsum model get {} -o model.safetensors{flags}",
-            run.run_id
-        ),
-        RunState::Failed | RunState::Cancelled => {
-            format!("veilsum model list {}{flags}", run.run_id)
+        RunState::Completed => {
+            vec![format!(
+                "veilsum model get {id} -o model.safetensors{flags}"
+            )]
         }
+        RunState::Failed | RunState::Cancelled => vec![format!("veilsum model list {id}{flags}")],
         RunState::Pending | RunState::Running | RunState::Unspecified => {
-            format!("veilsum run wait {}{flags}", run.run_id)
+            vec![format!("veilsum run wait {id}{flags}")]
         }
+        RunState::Paused => vec![
+            format!("veilsum participant consent {id}   # at each site that agrees"),
+            format!("veilsum run resume {id}{flags}"),
+        ],
     };
     Output {
         data: data(run),
         text: text(run),
-        next: vec![next],
+        next,
     }
 }
 
@@ -82,9 +86,33 @@ pub(crate) fn data(run: &pb::Run) -> Value {
         "rounds": run.rounds,
         "created_at_ms": run.created_at_ms,
         "reason": run.reason.as_ref().map(|reason| json!({"code": reason.code, "text": reason.text})),
+        "lost": run.lost.as_ref().map(lost),
         "participants": run.participants.iter().map(participant).collect::<Vec<_>>(),
         "history": run.history.iter().map(round).collect::<Vec<_>>(),
     })
+}
+
+/// An attempt that was lost, in JSON.
+pub(crate) fn lost(lost: &pb::LostAttempt) -> Value {
+    let culprit = Some(&lost.culprit).filter(|name| !name.is_empty());
+    json!({
+        "epoch": lost.epoch,
+        "round": lost.round,
+        "attempt": lost.seq,
+        "lost_ms": lost.lost_ms,
+        "missing": lost.missing,
+        "culprit": culprit,
+    })
+}
+
+/// Who a lost attempt waits for, or whose fault it is.
+pub(super) fn lost_text(lost: &pb::LostAttempt) -> String {
+    let who = match (&lost.missing[..], lost.culprit.as_str()) {
+        (_, culprit) if !culprit.is_empty() => format!("the shares of {culprit} do not fit"),
+        ([], _) => "no holder is missing".to_owned(),
+        (missing, _) => format!("holders missing: {}", missing.join(", ")),
+    };
+    format!("round {} (attempt {}) is lost  {who}", lost.round, lost.seq)
 }
 
 /// A published round in JSON.
@@ -122,6 +150,7 @@ pub(crate) fn state(run: &pb::Run) -> &'static str {
         RunState::Completed => "completed",
         RunState::Failed => "failed",
         RunState::Cancelled => "cancelled",
+        RunState::Paused => "paused",
     }
 }
 
@@ -154,6 +183,7 @@ fn text(run: &pb::Run) -> String {
     if let Some(reason) = &run.reason {
         lines.push(format!("{} [{}]", reason.text, reason.code));
     }
+    lines.extend(run.lost.as_ref().map(lost_text));
     if let Some(last) = run.history.last() {
         let took = Span(last.published_ms.saturating_sub(last.opened_ms));
         let metrics = metrics_text(&last.metrics);

@@ -1,4 +1,4 @@
-//! `veilsum run wait`: long polls until the run is where it was wanted, can no longer get there, or the time is up.
+//! `veilsum run wait`: long polls until the run is where it was wanted, can no longer get there by itself, or the time is up.
 
 use std::time::{Duration, Instant};
 
@@ -118,7 +118,7 @@ impl Follow {
     }
 }
 
-/// Why the awaited state will not come.
+/// Why the awaited state will not come, or not by itself.
 pub(crate) fn over(id: RunId, run: pb::Run) -> Error {
     Error::RunOver {
         run: id,
@@ -143,6 +143,9 @@ fn judge(run: &pb::Run, awaited: Awaited) -> Verdict {
         (RunState::Failed | RunState::Cancelled, Awaited::Completed | Awaited::Running) => {
             Verdict::Never
         }
+        // It had its first round; nothing else comes before a person decides.
+        (RunState::Paused, Awaited::Running) => Verdict::Holds,
+        (RunState::Paused, Awaited::Completed | Awaited::Ended) => Verdict::Never,
         (RunState::Unspecified | RunState::Pending, _) => Verdict::NotYet,
         (RunState::Running, Awaited::Completed | Awaited::Ended) => Verdict::NotYet,
     }

@@ -57,7 +57,7 @@ pub(super) async fn run(
                 });
             }
             RunState::Failed | RunState::Cancelled => return Err(over(id, run)),
-            RunState::Unspecified | RunState::Pending | RunState::Running => {}
+            RunState::Unspecified | RunState::Pending | RunState::Running | RunState::Paused => {}
         }
     }
 }
@@ -101,7 +101,11 @@ impl Event<'_> {
             Self::Published(round, _) => ("round_published", show::round(round)),
             Self::State(run) => (
                 "run_state",
-                json!({"state": show::state(run), "reason": run.reason.as_ref().map(reason)}),
+                json!({
+                    "state": show::state(run),
+                    "reason": run.reason.as_ref().map(reason),
+                    "lost": run.lost.as_ref().map(show::lost),
+                }),
             ),
             Self::Waiting(why) => ("run_waiting", json!({"reason": reason(why)})),
         };
@@ -126,7 +130,13 @@ impl Event<'_> {
                 )
             }
             Self::State(run) => {
-                format!("run {}  {} rounds done", show::state(run), run.rounds_done)
+                let lost = run.lost.as_ref().map(show::lost_text);
+                let lost = lost.map(|lost| format!("  {lost}")).unwrap_or_default();
+                format!(
+                    "run {}  {} rounds done{lost}",
+                    show::state(run),
+                    run.rounds_done
+                )
             }
             Self::Waiting(reason) => format!("waiting  {} [{}]", reason.text, reason.code),
         }
@@ -140,7 +150,7 @@ fn reason(reason: &pb::Reason) -> Value {
 fn terminal(run: &pb::Run) -> bool {
     match run.state() {
         RunState::Completed | RunState::Failed | RunState::Cancelled => true,
-        RunState::Unspecified | RunState::Pending | RunState::Running => false,
+        RunState::Unspecified | RunState::Pending | RunState::Running | RunState::Paused => false,
     }
 }
 

@@ -20,7 +20,7 @@ use super::{Appends, Stream, Summed};
 use crate::epoch::{self, Epoch};
 use crate::machine::Machine;
 use crate::notice::{Notice, Position, notices};
-use crate::rejection::Rejection;
+use crate::rejection::{Abort, Rejection};
 use crate::round::{self, Opening, Outcome, Round, Upload};
 use crate::run::{self, NextRound, Run, State};
 use crate::terms::Terms;
@@ -92,8 +92,22 @@ impl Hub {
         &self.round.as_ref().expect("a round is open").1.machine
     }
 
+    /// Whether nothing more happens by itself.
     pub fn over(&self) -> bool {
-        self.run().state() != State::Running
+        self.run().state() != State::Running || self.run().paused().is_some()
+    }
+
+    /// What the run is paused for.
+    pub fn lost(&self) -> Option<&Abort> {
+        self.run().paused().map(|paused| &paused.loss.reason)
+    }
+
+    /// The operator goes on with a paused run.
+    pub fn resume(&mut self, at: Timestamp) {
+        let request_id = format!("request {}", self.past.len());
+        let resumed = run::Event::Resumed { request_id };
+        self.run.submit(at, resumed).unwrap();
+        self.tick(at);
     }
 
     /// How the attempt before the current one ended, or the current one if it did.

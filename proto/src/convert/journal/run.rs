@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use prost::Message;
+use veilsum_common::ids::SiteName;
 use veilsum_common::time::Timestamp;
-use veilsum_engine::round::{Outcome, Published};
+use veilsum_engine::round::{Loss, Outcome, Published};
 use veilsum_engine::run::Event;
 
 use super::{Journalled, MAX_MEMBERS, blob, blob_message, indices, message, reason, site};
 use crate::convert::round::{bare_result, result};
-use crate::convert::{ConvertError, at_most, required};
+use crate::convert::run::MAX_REQUEST_ID_BYTES;
+use crate::convert::{ConvertError, at_most, plain_text, required};
 use crate::pb;
 use crate::pb::run_event::Event as Told;
 
@@ -19,6 +21,7 @@ impl Journalled for Event {
             Self::EpochEnded { .. } => "epoch_ended",
             Self::RoundEnded { .. } => "round_ended",
             Self::Cancelled => "cancelled",
+            Self::Resumed { .. } => "resumed",
         }
     }
 
@@ -38,6 +41,9 @@ impl Journalled for Event {
                 outcome: Some(write_outcome(outcome)),
             }),
             Self::Cancelled => Told::Cancelled(pb::Plainly {}),
+            Self::Resumed { request_id } => Told::Resumed(pb::RunResumed {
+                request_id: request_id.clone(),
+            }),
         };
         pb::RunEvent { event: Some(event) }.encode_to_vec()
     }
@@ -58,6 +64,9 @@ impl Journalled for Event {
                 outcome: read_outcome(required("outcome", ended.outcome)?)?,
             },
             Told::Cancelled(pb::Plainly {}) => Self::Cancelled,
+            Told::Resumed(pb::RunResumed { request_id }) => Self::Resumed {
+                request_id: plain_text("request_id", request_id, MAX_REQUEST_ID_BYTES)?,
+            },
         })
     }
 }
@@ -73,6 +82,7 @@ fn write_outcome(outcome: &Outcome) -> pb::round_ended::Outcome {
             reason: Some(reason::write(reason)),
             certificate: certificate.clone().map(Into::into),
         }),
+        Outcome::Spent(loss) => Told::Spent(write_loss(loss)),
         Outcome::Lost(reason) => Told::Lost(reason::write(reason)),
     }
 }
@@ -85,8 +95,39 @@ fn read_outcome(outcome: pb::round_ended::Outcome) -> Result<Outcome, ConvertErr
             reason: reason::read(required("reason", aborted.reason)?)?,
             certificate: aborted.certificate.map(TryInto::try_into).transpose()?,
         },
+        Told::Spent(spent) => Outcome::Spent(read_loss(spent)?),
         Told::Lost(why) => Outcome::Lost(reason::read(why)?),
     })
+}
+
+fn write_loss(loss: &Loss) -> pb::SpentRound {
+    let Loss {
+        reason,
+        missing,
+        culprit,
+    } = loss;
+    pb::SpentRound {
+        reason: Some(reason::write(reason)),
+        missing: missing.iter().map(ToString::to_string).collect(),
+        culprit: culprit
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
+}
+
+fn read_loss(message: pb::SpentRound) -> Result<Loss, ConvertError> {
+    let culprit = Some(&message.culprit).filter(|name| !name.is_empty());
+    Ok(Loss {
+        reason: reason::read(required("reason", message.reason)?)?,
+        missing: sites("missing", &message.missing)?,
+        culprit: culprit.map(|name| site("culprit", name)).transpose()?,
+    })
+}
+
+fn sites(field: &'static str, names: &[String]) -> Result<Vec<SiteName>, ConvertError> {
+    at_most(field, names.len(), MAX_MEMBERS, "members")?;
+    names.iter().map(|name| site(field, name)).collect()
 }
 
 fn write_published(published: &Published) -> pb::PublishedRound {
@@ -114,15 +155,13 @@ fn write_published(published: &Published) -> pb::PublishedRound {
 
 fn read_published(message: pb::PublishedRound) -> Result<Published, ConvertError> {
     let published = required("result", message.result)?;
-    at_most("dropped", message.dropped.len(), MAX_MEMBERS, "members")?;
-    let names = message.dropped.iter().map(|name| site("dropped", name));
     Ok(Published {
         result: result(&published)?,
         certificate: required("result.cert", published.cert)?.try_into()?,
         model: blob("model", message.model)?,
         opened_at: Timestamp(message.opened_ms),
         cohort: message.cohort,
-        dropped: names.collect::<Result<_, _>>()?,
+        dropped: sites("dropped", &message.dropped)?,
         liars: BTreeSet::from_iter(indices("liars", message.liars)?),
     })
 }

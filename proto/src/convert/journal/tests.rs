@@ -61,7 +61,7 @@ fn every_opening_comes_back_as_it_was() {
 fn every_event_of_a_run_comes_back_as_it_was() {
     come_back(
         any::run_events(),
-        &["epoch_ended", "round_ended", "cancelled"],
+        &["epoch_ended", "round_ended", "cancelled", "resumed"],
     );
 }
 

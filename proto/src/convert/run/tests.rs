@@ -4,7 +4,7 @@ use std::sync::Arc;
 use veilsum_common::ids::RunId;
 use veilsum_common::study::Study;
 use veilsum_engine::machine::Machine as _;
-use veilsum_engine::round::{self, Opening, Outcome, Published};
+use veilsum_engine::round::{self, Loss, Opening, Outcome, Published};
 use veilsum_engine::run;
 use veilsum_engine::terms::Terms;
 use veilsum_secagg::Bitmap;
@@ -149,6 +149,27 @@ fn a_run_that_tries_again_says_why() {
     assert_eq!(
         shown(&spec, &run(&spec, [epoch_ended(), round_ended(1, aborted)])),
         (pb::RunState::Running, "ROUND_QUORUM_LOST".to_owned())
+    );
+}
+
+#[test]
+fn a_paused_run_says_what_was_lost_and_who_is_missing() {
+    let spec = spec();
+    let loss = Loss {
+        reason: Abort::ReleaseLost { have: 3, need: 4 },
+        missing: vec!["north".parse().unwrap()],
+        culprit: None,
+    };
+    let run = run(&spec, [epoch_ended(), round_ended(1, Outcome::Spent(loss))]);
+    assert_eq!(
+        shown(&spec, &run),
+        (pb::RunState::Paused, "ROUND_RELEASE_LOST".to_owned())
+    );
+    let lost = overview(&spec, &run, CREATED).lost.unwrap();
+    assert_eq!((lost.epoch, lost.round, lost.seq), (1, 1, 1));
+    assert_eq!(
+        (&lost.missing[..], lost.culprit.as_str()),
+        (&["north".to_owned()][..], "")
     );
 }
 

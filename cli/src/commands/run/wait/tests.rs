@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_run_that_ended_otherwise_never_completes_but_has_ended() {
+fn a_run_that_ended_otherwise_never_completes_but_has_ended_and_a_paused_one_needs_a_person() {
     let check = |state: RunState, awaited, expected| {
         let run = pb::Run {
             state: state.into(),
@@ -18,4 +18,7 @@ fn a_run_that_ended_otherwise_never_completes_but_has_ended() {
     check(RunState::Cancelled, Awaited::Running, Verdict::Never);
     check(RunState::Failed, Awaited::Ended, Verdict::Holds);
     check(RunState::Cancelled, Awaited::Ended, Verdict::Holds);
+    check(RunState::Paused, Awaited::Running, Verdict::Holds);
+    check(RunState::Paused, Awaited::Completed, Verdict::Never);
+    check(RunState::Paused, Awaited::Ended, Verdict::Never);
 }

@@ -64,3 +64,31 @@ fn why_a_run_does_not_move_is_told_when_it_changes() {
     assert_eq!(seen.events(&stuck).len(), 2);
     assert_eq!(seen.events(&stuck).len(), 0);
 }
+
+#[test]
+fn a_paused_run_is_told_with_who_is_missing_and_is_not_over() {
+    let lost = pb::LostAttempt {
+        round: 3,
+        seq: 5,
+        missing: vec!["north".into(), "south".into()],
+        ..pb::LostAttempt::default()
+    };
+    let paused = pb::Run {
+        lost: Some(lost),
+        ..run(RunState::Paused, 1..1)
+    };
+    let mut seen = Seen::default();
+    let events = seen.events(&paused);
+    let [event] = &events[..] else {
+        panic!("one event")
+    };
+    let json = event.json(RunId::from_bytes([1; 16]));
+    assert_eq!(json["state"], "paused");
+    assert_eq!(json["terminal"], false);
+    assert_eq!(json["lost"]["missing"], json!(["north", "south"]));
+    let text = event.text();
+    assert!(
+        text.contains("paused") && text.contains("holders missing: north, south"),
+        "{text}"
+    );
+}

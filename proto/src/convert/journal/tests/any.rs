@@ -9,7 +9,7 @@ use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
 use veilsum_common::time::Timestamp;
 use veilsum_engine::rejection::Abort;
-use veilsum_engine::round::{Computed, Decline, Outcome, Published, Upload};
+use veilsum_engine::round::{Computed, Decline, Loss, Outcome, Published, Upload};
 use veilsum_engine::{epoch, participant, round, run};
 use veilsum_secagg::holder::Verdict;
 use veilsum_secagg::keys::{
@@ -327,7 +327,17 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             certificate,
         }),
         abort().prop_map(Outcome::Lost),
+        loss().prop_map(Outcome::Spent),
     ]
+}
+
+pub fn loss() -> impl Strategy<Value = Loss> {
+    let sites = (vec(site(), 0..4), option::of(site()));
+    (abort(), sites).prop_map(|(reason, (missing, culprit))| Loss {
+        reason,
+        missing,
+        culprit,
+    })
 }
 
 pub fn run_created() -> impl Strategy<Value = RunCreated> {
@@ -381,6 +391,9 @@ pub fn run_events() -> Kinds<run::Event> {
             })
             .boxed(),
         Just(Event::Cancelled).boxed(),
+        "[0-9a-f-]{36}"
+            .prop_map(|request_id| Event::Resumed { request_id })
+            .boxed(),
     ]
 }
 
@@ -563,6 +576,9 @@ pub fn site_events() -> Kinds<participant::Event> {
                 signature,
             })
             .boxed(),
+        digest()
+            .prop_map(|model_hash| Event::Consented { model_hash })
+            .boxed(),
         (any::<(u64, u64)>(), result(), certificate(), signature())
             .prop_map(|(place, result, certificate, signature)| Event::Finished {
                 place,
@@ -576,9 +592,6 @@ pub fn site_events() -> Kinds<participant::Event> {
         (digest(), step.prop_map(Box::new))
             .prop_map(|(ann_hash, step)| Event::Attempt { ann_hash, step })
             .boxed()
-        digest()
-            .prop_map(|model_hash| Event::Consented { model_hash })
-            .boxed(),
     }));
     kinds
 }
