@@ -531,6 +531,11 @@ impl Round {
         self.phase = phase;
     }
 
+    /// Until when sites are waited for that were asked for something at `at`; nothing of an attempt is waited for after its expiry.
+    fn report_deadline(&self, at: Timestamp) -> Timestamp {
+        (at + self.terms.report).min(self.expires())
+    }
+
     fn expires(&self) -> Timestamp {
         Timestamp(self.attempt.announcement().expires_ms)
     }

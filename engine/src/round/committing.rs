@@ -66,6 +66,11 @@ pub(super) fn due(round: &Round, at: Timestamp) -> Option<Event> {
     if have < need {
         return Some(Event::AbortDecided(Abort::CohortTooSmall { have, need }));
     }
+    if at >= round.expires() {
+        // Nothing was masked yet, so an abort needs no holder; once a cohort is shown it would need t of them, and they have expired.
+        let (have, need) = (0, round.terms.params.min_survivors(n));
+        return Some(Event::AbortDecided(Abort::SurvivorsTooFew { have, need }));
+    }
     Some(Event::CohortClosed {
         members: Bitmap::of(n, round.commits.keys().copied()),
     })
@@ -83,7 +88,8 @@ fn answered(round: &Round) -> u32 {
 
 /// Replay checks the recorded set: a later version of the code cannot compute another one.
 ///
-/// The report timeout runs from here, and never past the announced deadline: a join deadline that nobody needed is not waited for.
+/// The report timeout runs from here: a join deadline that nobody needed is not waited for, and a coordinator that was away until after the
+/// announced deadlines leaves its sites as long as any other. They look at `expires_ms` alone (protocol, section 7).
 pub(super) fn close(round: &mut Round, at: Timestamp, members: &Bitmap) -> Result<Phase, Abort> {
     let diverged = || Abort::Diverged("cohort");
     round.commits.retain(|index, _| members.contains(*index));
@@ -93,8 +99,7 @@ pub(super) fn close(round: &mut Round, at: Timestamp, members: &Bitmap) -> Resul
         return Err(diverged());
     }
     round.cohort = Some(cohort);
-    let announced = Timestamp(round.attempt.announcement().submit_by_ms);
     Ok(Phase::Submitting {
-        until: announced.min(at + round.terms.report),
+        until: round.report_deadline(at),
     })
 }

@@ -73,6 +73,6 @@ pub(super) fn close(round: &mut Round, at: Timestamp, survivors: &Bitmap) -> Res
     }
     round.proposal = Some(proposal);
     Ok(Phase::Attesting {
-        until: at + round.terms.report,
+        until: round.report_deadline(at),
     })
 }

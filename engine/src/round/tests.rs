@@ -391,19 +391,41 @@ fn the_final_job_is_asked_for_until_its_first_result() {
 }
 
 #[test]
-fn deadlines_are_the_announced_ones_and_the_report_timeout_runs_from_the_closing() {
+fn the_report_timeout_runs_from_the_closing_also_from_a_late_one_and_ends_at_expiry() {
     let recorded = Recorded::of(5);
     let (round, at, _) = recorded.before(|_| true);
-    let announced = round.attempt().announcement();
+    let announced = round.attempt().announcement().clone();
     assert_eq!(round.deadline(), Some(Timestamp(announced.commit_by_ms)));
-    let (mut round, _, closed) = recorded.before(is_cohort);
-    round.handle(at, closed.clone()).unwrap();
-    assert_eq!(round.deadline(), Some(at + round.terms.report));
+    let report = round.terms.report;
+    let [submit_by, expires] = [announced.submit_by_ms, announced.expires_ms].map(Timestamp);
+    let late = submit_by + report;
+    let last = Timestamp(expires.0 - 1000);
+    for (closing, deadline) in [(at, at + report), (late, late + report), (last, expires)] {
+        let (mut round, _, closed) = recorded.before(is_cohort);
+        round.handle(closing, closed).unwrap();
+        assert_eq!(round.deadline(), Some(deadline));
+        let (mut round, _, closed) = recorded.before(is_survivors);
+        round.handle(closing, closed).unwrap();
+        assert_eq!(round.deadline(), Some(deadline), "and so for holders");
+    }
+}
+
+/// The coordinator was away until after expiry: no site may be shown a cohort, since an abort would then need holders that have expired.
+#[test]
+fn a_cohort_is_not_closed_after_expiry() {
+    let recorded = Recorded::of(5);
     let (mut round, _, _) = recorded.before(is_cohort);
-    let late = Timestamp(round.attempt().announcement().commit_by_ms + 1000);
-    round.handle(late, closed).unwrap();
-    let submit_by = round.attempt().announcement().submit_by_ms;
-    assert_eq!(round.deadline(), Some(Timestamp(submit_by)));
+    let expires = Timestamp(round.attempt().announcement().expires_ms);
+    let reason = Abort::SurvivorsTooFew { have: 0, need: 4 };
+    let aborted = round.due(expires).unwrap();
+    assert_eq!(aborted, Event::AbortDecided(reason.clone()));
+    round.handle(expires, aborted).unwrap();
+    let certificate = None;
+    let ended = Outcome::Aborted {
+        reason,
+        certificate,
+    };
+    assert_eq!(round.outcome(), Some(&ended));
 }
 
 #[test]

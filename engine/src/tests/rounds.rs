@@ -1,8 +1,9 @@
 //! Many rounds in a row, and dropouts at every stage of one.
 
 use veilsum_common::limits::MAX_ATTEMPTS;
+use veilsum_common::time::Timestamp;
 
-use super::kit::{Federation, Kind, Setup, Trainer};
+use super::kit::{Federation, Kind, Setup, Trainer, announcement_of};
 use crate::rejection::{Abort, Rejection};
 use crate::round::{Decline, Loss, Outcome, Published};
 use crate::run::State;
@@ -454,4 +455,24 @@ fn a_holder_signs_a_set_that_names_it_although_its_own_receipt_is_still_on_its_w
         fed.sites[0].refused
     );
     assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
+}
+
+/// All have committed, and the coordinator is away until both announced deadlines are over.
+#[test]
+fn a_coordinator_that_was_away_past_both_deadlines_waits_for_the_uploads_all_the_same() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.act(Kind::Train);
+    fed.site(4).online = false;
+    for index in 0..4 {
+        fed.act_at(index, Kind::Commit);
+    }
+    assert!(fed.round().cohort().is_none(), "it is waited for");
+    fed.now = Timestamp(announcement_of(&fed).submit_by_ms + 1000);
+    fed.tick();
+    assert!(fed.round().cohort().is_some());
+    assert_eq!(fed.round().aborting(), None);
+    fed.settle();
+    assert_eq!(fed.summed(), [0, 1, 2, 3]);
+    assert!(fed.hub.past.is_empty(), "in the first attempt");
 }
