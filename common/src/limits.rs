@@ -30,8 +30,12 @@ pub const DEFAULT_COHORT: u32 = 5;
 pub const MAX_COHORT: u32 = params::MAX_SILO;
 /// Shortest timeout of a study: below it a loopback round with a trainer's start cannot finish.
 pub const MIN_TIMEOUT_MS: u64 = 100;
-/// Longest timeout of a study: the life of an epoch; a roster must not expire under a waiting round.
-pub const MAX_TIMEOUT_MS: u64 = EPOCH_SECONDS * 1000;
+/// Longest life of an attempt that a site accepts: one week, the life of an epoch. Its secrets lie ready that long.
+pub const MAX_ATTEMPT_MS: u64 = EPOCH_SECONDS * 1000;
+/// How long an attempt stays open after its report deadline: a day for holders to come back.
+pub const EXPIRY_MS: u64 = 24 * 3600 * 1000;
+/// Longest timeout of a study, and longest sum of its two: with the day for holders no site would accept more.
+pub const MAX_TIMEOUT_MS: u64 = MAX_ATTEMPT_MS - EXPIRY_MS;
 /// Rounds an epoch may last: bounds what one compromised set of epoch keys could ever touch.
 pub const EPOCH_ROUNDS: u32 = 100;
 /// Seconds an epoch may last: one week.

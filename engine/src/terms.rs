@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use veilsum_common::limits::{EXPIRY_MS, MAX_ATTEMPT_MS};
 use veilsum_common::time::{Span, Timestamp};
 use veilsum_secagg::params::Params;
 
@@ -23,9 +24,9 @@ pub struct Terms {
 }
 
 /// How long an attempt stays open for holders to come back after its report deadline.
-const EXPIRY: Span = Span(24 * HOUR.0);
+const EXPIRY: Span = Span(EXPIRY_MS);
 /// Longest life of an attempt that a site accepts (protocol, section 7).
-pub(crate) const MAX_LIFE: Span = Span(7 * 24 * HOUR.0);
+pub(crate) const MAX_LIFE: Span = Span(MAX_ATTEMPT_MS);
 /// By how much the clocks of a coordinator and its sites may differ before a long attempt is refused.
 const HOUR: Span = Span(3600 * 1000);
 
@@ -34,7 +35,7 @@ impl Terms {
     pub fn deadlines(&self, at: Timestamp) -> [Timestamp; 3] {
         let commit = at + self.join;
         let submit = commit + self.report;
-        // A day for holders to come back, or what long timeouts leave of the week that sites accept.
+        // A day for holders to come back, or what the longest timeouts of a study and the clocks leave of the week that sites accept.
         let latest = at + Span(MAX_LIFE.0 - HOUR.0);
         [commit, submit, latest.min(submit + EXPIRY).max(submit)]
     }

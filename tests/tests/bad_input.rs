@@ -339,7 +339,7 @@ async fn a_study_or_model_that_cannot_run_is_refused_when_it_is_submitted_and_le
     let garbage = b"garbage".to_vec();
     let integers = files::tensor("I64", &[2], &[0; 16], None);
     let empty = files::tensor("F32", &[0], &[], None);
-    let cases: [(String, Vec<u8>, &[&str]); 15] = [
+    let cases: [(String, Vec<u8>, &[&str]); 16] = [
         (
             study.clone(),
             spoilt(f32::NAN),
@@ -383,6 +383,15 @@ async fn a_study_or_model_that_cannot_run_is_refused_when_it_is_submitted_and_le
             but("count = 3", "count = 0"),
             model(),
             &["rounds.count is 0, allowed is 1 to 100000"],
+        ),
+        (
+            but("join_timeout = \"1m\"", "join_timeout = \"6d\""),
+            model(),
+            &[
+                "rounds.join_timeout + rounds.report_timeout is 6d + 1m",
+                "at most 6d is possible",
+                "shorten one",
+            ],
         ),
         (
             but("target = 5", "target = 4"),

@@ -281,6 +281,13 @@ fn a_study_or_model_that_cannot_run_starts_nothing() {
     let study = Study::of(5, 3).to_toml();
     submit(study.replace("count = 3", "counts = 3")).refused(4, "STUDY_INVALID");
     submit(study.replace("min = 5", "min = 2")).refused(4, "STUDY_INVALID");
+    let long = submit(study.replace("report_timeout = \"1m\"", "report_timeout = \"6d\""));
+    long.refused(4, "STUDY_INVALID");
+    let said = long.envelope["error"]["message"].as_str().unwrap();
+    assert!(
+        said.contains("1m + 6d") && said.contains("at most 6d"),
+        "{said}"
+    );
     submit(study.replace("model.safetensors", "nowhere.safetensors")).refused(4, "FILE_INVALID");
     let mut values = [0.5; files::ELEMENTS];
     values[3] = f32::NAN;

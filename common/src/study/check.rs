@@ -12,9 +12,9 @@ use super::{MetricRange, ModelSource, Rounds, SCHEMA, Secagg, Study, Weighting};
 use crate::document::suggest;
 use crate::ids::shown;
 use crate::limits::{
-    MAX_BITS, MAX_CLIP, MAX_COHORT, MAX_GLOB_BYTES, MAX_GLOBS, MAX_METRIC_BOUND, MAX_METRIC_NAME,
-    MAX_METRICS, MAX_PATH_BYTES, MAX_ROUNDS, MAX_STUDY_NAME, MAX_TIMEOUT_MS, MAX_WEIGHT, MIN_BITS,
-    MIN_CLIP, MIN_COHORT, MIN_METRIC_BOUND, MIN_TIMEOUT_MS,
+    MAX_ATTEMPT_MS, MAX_BITS, MAX_CLIP, MAX_COHORT, MAX_GLOB_BYTES, MAX_GLOBS, MAX_METRIC_BOUND,
+    MAX_METRIC_NAME, MAX_METRICS, MAX_PATH_BYTES, MAX_ROUNDS, MAX_STUDY_NAME, MAX_TIMEOUT_MS,
+    MAX_WEIGHT, MIN_BITS, MIN_CLIP, MIN_COHORT, MIN_METRIC_BOUND, MIN_TIMEOUT_MS,
 };
 use crate::strategy::ServerStep;
 use crate::time::Span;
@@ -56,11 +56,28 @@ fn rounds(raw: RawRounds) -> Result<Rounds, StudyError> {
         MAX_ROUNDS,
         "start a second run from the first one's last model",
     )?;
-    Ok(Rounds {
+    let rounds = Rounds {
         count,
         cohort: cohort(raw.cohort.into())?,
         join_timeout: timeout("rounds.join_timeout", raw.join_timeout)?,
         report_timeout: timeout("rounds.report_timeout", raw.report_timeout)?,
+    };
+    within_an_attempt(rounds.join_timeout, rounds.report_timeout)?;
+    Ok(rounds)
+}
+
+/// No site would take part in a round that stays open for longer.
+fn within_an_attempt(join: Span, report: Span) -> Result<(), StudyError> {
+    let (sum, highest) = (join + report, Span(MAX_TIMEOUT_MS));
+    if sum <= highest {
+        return Ok(());
+    }
+    Err(StudyError::Timeouts {
+        join,
+        report,
+        sum,
+        highest,
+        life: Span(MAX_ATTEMPT_MS),
     })
 }
 

@@ -51,6 +51,18 @@ pub enum StudyError {
         lowest: Span,
         highest: Span,
     },
+    /// Rounds that no site would take part in.
+    #[error(
+        "rounds.join_timeout + rounds.report_timeout is {join} + {report} = {sum}, at most {highest} is possible: sites accept no \
+         round that stays open for more than {life}, and its last day is for holders that come back; shorten one of the two"
+    )]
+    Timeouts {
+        join: Span,
+        report: Span,
+        sum: Span,
+        highest: Span,
+        life: Span,
+    },
     /// A clip out of bounds.
     #[error(
         "secagg.clip.value is {value}, allowed is {lowest:e} to {highest:e}; 1.0 is a good start for kind = \"l2\""

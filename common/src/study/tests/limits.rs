@@ -46,12 +46,21 @@ fn rounds_have_bounds() {
     check(
         "join_timeout = \"10m\"",
         "join_timeout = \"99ms\"",
-        &["rounds.join_timeout is 99ms", "100ms to 7d", "10m"],
+        &["rounds.join_timeout is 99ms", "100ms to 6d", "10m"],
     );
     check(
         "report_timeout = \"10m\"",
         "report_timeout = \"169h\"",
-        &["rounds.report_timeout is 169h", "7d"],
+        &["rounds.report_timeout is 169h", "6d"],
+    );
+    check(
+        "report_timeout = \"10m\"",
+        "report_timeout = \"6d\"",
+        &[
+            "rounds.join_timeout + rounds.report_timeout is 10m + 6d = 8650m, at most 6d",
+            "more than 7d",
+            "shorten one of the two",
+        ],
     );
     check(
         "report_timeout = \"10m\"",
