@@ -11,6 +11,7 @@
 //! | [`config`] | a TOML file and the environment, as one raw struct; every error says where the bad value came from |
 //! | [`clock`], [`entropy`] | the only callers of "now" and of the operating system's randomness |
 //! | [`shutdown`], [`backoff`] | stopping in order; how long to wait before trying again |
+//! | [`dumps`] | no core dumps |
 //! | [`files`] | secrets in files only their owner can read; replacement that survives a crash |
 //! | [`tls`], [`identity`], [`refusal`] | TLS 1.3 with client certificates; who the peer is; why a handshake failed |
 //! | [`binding`] | an organisation's signature that ties a protocol key to its certificate |
@@ -20,6 +21,7 @@ pub mod backoff;
 pub mod binding;
 pub mod clock;
 pub mod config;
+pub mod dumps;
 pub mod entropy;
 pub mod files;
 pub mod identity;

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 
 use veilsum_daemon::identity::{Federation, PeerIdentity, Role};
 use veilsum_daemon::shutdown::Shutdown;
-use veilsum_daemon::{entropy, files, telemetry, tls};
+use veilsum_daemon::{dumps, entropy, files, telemetry, tls};
 use veilsum_secagg::keys::{Identity, Seed};
 
 use config::Config;
@@ -36,6 +36,7 @@ use site::Site;
 /// # Errors
 /// What is wrong with the configuration, the keys or the data directory; or why the store failed.
 pub fn daemon(path: &Path) -> anyhow::Result<()> {
+    dumps::forbid()?;
     let config = Config::load(path, std::env::vars_os())?;
     telemetry::init(config.log.format, config.log.level.as_deref())?;
     for warning in config.warnings() {

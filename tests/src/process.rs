@@ -41,6 +41,10 @@ impl Process {
         Self(child)
     }
 
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
     }
