@@ -2,13 +2,14 @@
 //!
 //! Hashes of uniform 252-bit scalars hide and bind in the random-oracle model. Source: protocol, sections 5, 8 and 17.
 
-use crate::codec::{Digest, hash, kdf, le32};
+use crate::codec::{Digest, hash, kdf, le32, le64};
 use crate::context::Attempt;
 use crate::error::Error;
 use crate::keys::{ExchangeKey, MemberId, Seed};
 use crate::labels;
 use crate::merkle::Tree;
 use crate::message::{Commit, PAIR_BYTES, ShareItem};
+use crate::params::Params;
 use crate::shamir::SecretScalar;
 
 /// Which of a dealer's two secrets.
@@ -179,4 +180,27 @@ pub(crate) fn core_of_item(
 /// `k_rescue = KDF(ann_hash, K, "rescue", id)`.
 pub(crate) fn rescue_key(ann_hash: &Digest, id: &MemberId, k: &SecretScalar) -> Seed {
     kdf(&ann_hash.0, k.expose(), labels::RESCUE, &[id.0.as_ref()]).into()
+}
+
+/// `upload_hash = H("upload-core", ctx, id, LE64(elements), LE32(m), LE32(chunk_elems), LE32(chunks), chunk_root, BLAKE3(masked metadata))`.
+pub(crate) fn of_upload(
+    params: &Params,
+    ctx: &Digest,
+    id: &MemberId,
+    chunk_root: &Digest,
+    metadata_hash: &Digest,
+) -> Digest {
+    let config = params.config();
+    let chunks = u32::try_from(params.chunks()).expect("at most 2^20 chunks");
+    let parts: [&[u8]; 8] = [
+        &ctx.0,
+        id.0.as_ref(),
+        &le64(config.elements),
+        &le32(u32::from(config.m)),
+        &le32(config.chunk_elems),
+        &le32(chunks),
+        &chunk_root.0,
+        &metadata_hash.0,
+    ];
+    hash(labels::UPLOAD_CORE, &parts)
 }

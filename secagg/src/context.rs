@@ -52,42 +52,37 @@ impl Roster {
         epoch: u64,
         advertisements: &[Advertisement],
     ) -> Result<Self, Error> {
-        let have = u32::try_from(advertisements.len()).unwrap_or(u32::MAX);
-        let (need, limit) = (params.config().min_cohort, params.config().n_max);
-        if have < need {
-            return Err(Fault::TooFew {
-                what: "members of the roster",
-                have,
-                need,
-            }
-            .by_coordinator());
+        check_size(&params, advertisements.len())?;
+        let members = advertisements
+            .iter()
+            .map(|advertisement| admit(&params, epoch, advertisement))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Fault::by_coordinator)?;
+        Self::stated(params, epoch, members)
+    }
+
+    /// The roster that has these entries, whoever says so: no advertisement is verified.
+    ///
+    /// # Errors
+    /// As [`Self::new`], without signatures.
+    ///
+    /// # Security
+    /// For [`crate::evidence`] alone, where the accused's own signature is over a hash of it. To take part in such a roster would be to
+    /// agree on keys with whoever made it up.
+    pub(crate) fn stated(
+        params: Arc<Params>,
+        epoch: u64,
+        members: Vec<Member>,
+    ) -> Result<Self, Error> {
+        let have = check_size(&params, members.len())?;
+        if !members.is_sorted_by(|before, after| before.id < after.id) {
+            return Err(Fault::Order("members of the roster").by_coordinator());
         }
-        if have > limit {
-            let (have, limit) = (u64::from(have), u64::from(limit));
-            return Err(Fault::TooMany {
-                what: "number of members",
-                have,
-                limit,
-            }
-            .by_coordinator());
+        let channel_keys: BTreeSet<_> = members.iter().map(|member| member.x_pk).collect();
+        if channel_keys.len() != members.len() {
+            return Err(Fault::Duplicate("channel key").by_coordinator());
         }
-        let mut members: Vec<Member> = Vec::with_capacity(advertisements.len());
-        let mut channel_keys = BTreeSet::new();
-        for advertisement in advertisements {
-            let member = admit(&params, epoch, advertisement).map_err(Fault::by_coordinator)?;
-            if members.last().is_some_and(|before| before.id >= member.id) {
-                return Err(Fault::Order("members of the roster").by_coordinator());
-            }
-            if !channel_keys.insert(member.x_pk) {
-                return Err(Fault::Duplicate("channel key").by_coordinator());
-            }
-            members.push(member);
-        }
-        let root = root_of(&members);
-        let ctx = hash(
-            labels::EPOCH,
-            &[&params.run_hash().0, &le64(epoch), &le32(have), &root.0],
-        );
+        let ctx = epoch_ctx(&params, epoch, have, &root_of(&members));
         Ok(Self {
             params,
             epoch,
@@ -187,6 +182,36 @@ impl Roster {
             Err(Fault::Signature("roster").by(index))
         }
     }
+}
+
+/// `epoch_ctx = H("epoch", run_hash, LE64(epoch), LE32(n), roster_root)`.
+pub(crate) fn epoch_ctx(params: &Params, epoch: u64, members: u32, root: &Digest) -> Digest {
+    let run_hash = params.run_hash();
+    let parts: [&[u8]; 4] = [&run_hash.0, &le64(epoch), &le32(members), &root.0];
+    hash(labels::EPOCH, &parts)
+}
+
+fn check_size(params: &Params, members: usize) -> Result<u32, Error> {
+    let have = u32::try_from(members).unwrap_or(u32::MAX);
+    let (need, limit) = (params.config().min_cohort, params.config().n_max);
+    if have < need {
+        return Err(Fault::TooFew {
+            what: "members of the roster",
+            have,
+            need,
+        }
+        .by_coordinator());
+    }
+    if have > limit {
+        let (have, limit) = (u64::from(have), u64::from(limit));
+        return Err(Fault::TooMany {
+            what: "number of members",
+            have,
+            limit,
+        }
+        .by_coordinator());
+    }
+    Ok(have)
 }
 
 /// Checks one advertisement on its own: run, epoch, signature.

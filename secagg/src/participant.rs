@@ -17,6 +17,7 @@ use dealing::{Commitments, build_commit};
 
 use crate::channel::{Channels, PairKeys};
 use crate::codec::{Digest, expand, hash, le32, le64};
+use crate::commitment;
 use crate::context::{Attempt, Roster};
 use crate::error::{Error, Fault};
 use crate::keys::{BindingClaim, ExchangeKey, ExchangeSecret, Identity, Seed, Signature};
@@ -350,19 +351,13 @@ pub(crate) fn upload_hash(
     chunk_root: &Digest,
     metadata: &[u8],
 ) -> Result<Digest, Error> {
-    let (params, config) = (attempt.params(), attempt.params().config());
-    let chunks = u32::try_from(params.chunks())
-        .expect("2^34 elements in chunks of at least 8 are below 2^32");
     let id = attempt.member(index)?.id;
-    let parts: [&[u8]; 8] = [
-        &ctx.0,
-        id.0.as_ref(),
-        &le64(config.elements),
-        &le32(u32::from(config.m)),
-        &le32(config.chunk_elems),
-        &le32(chunks),
-        &chunk_root.0,
-        &Digest::of_bulk(metadata).0,
-    ];
-    Ok(hash(labels::UPLOAD_CORE, &parts))
+    let metadata_hash = Digest::of_bulk(metadata);
+    Ok(commitment::of_upload(
+        attempt.params(),
+        ctx,
+        &id,
+        chunk_root,
+        &metadata_hash,
+    ))
 }

@@ -91,11 +91,18 @@ impl World {
     }
 
     pub fn with(n: u32, config: RunConfig, epoch: u64) -> Self {
+        Self::of(identities(n), config, epoch)
+    }
+
+    /// Those of the `n_max` sites that are in `members`, as another roster of the first epoch.
+    pub fn some(members: &[usize], config: RunConfig) -> Self {
+        let all = identities(config.n_max).into_iter().enumerate();
+        let some = all.filter(|(index, _)| members.contains(index));
+        Self::of(some.map(|(_, identity)| identity).collect(), config, 1)
+    }
+
+    fn of(identities: Vec<Identity>, config: RunConfig, epoch: u64) -> Self {
         let params = Arc::new(Params::new(config).unwrap());
-        let mut identities: Vec<_> = (0..u64::from(n))
-            .map(|k| Identity::from_seed(&seed("identity", k)))
-            .collect();
-        identities.sort_by_key(|identity| identity.public().id());
         let join = |(identity, k): (Identity, u64)| {
             let fresh = seed("epoch", epoch << 16 | k);
             let (waiting, advertisement) =
@@ -175,6 +182,15 @@ impl World {
             metadata,
         }
     }
+}
+
+/// Of `n` sites, in the order of their ids.
+fn identities(n: u32) -> Vec<Identity> {
+    let mut identities: Vec<_> = (0..u64::from(n))
+        .map(|k| Identity::from_seed(&seed("identity", k)))
+        .collect();
+    identities.sort_by_key(|identity| identity.public().id());
+    identities
 }
 
 fn binding(k: u64) -> Binding {

@@ -1,12 +1,14 @@
 //! Lying dealers and lying holders, keys that are not what they seem: caught, named, and nobody else blamed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::dealer::Dealer;
 use super::kit::{self, Plan, Round, Upload, World};
 use crate::coordinator::{self, Recoverability};
 use crate::error::{Error, Fault};
-use crate::evidence::WrongScalar;
+use crate::evidence::Evidence;
+use crate::evidence::dealing::WrongScalar;
 use crate::holder::{Attested, OpenedShares};
 use crate::merkle::Tree;
 use crate::message::{Cohort, SurvivorItem, SurvivorProposal};
@@ -372,16 +374,17 @@ fn t34_a_committed_scalar_that_is_not_canonical_counts_for_nobody() {
     );
     let core = |i: u32| commitment::core_of_commit(&round.attempt, i, &round.commits[&i]).unwrap();
     let core_path = Tree::Cohort.path(&[0, 1, 2, 3].map(core), 0).unwrap();
-    let proof = WrongScalar {
+    let proof = Evidence::WrongScalar(WrongScalar {
+        attempt: Arc::clone(&round.attempt),
         dealer: 0,
-        commit: &round.commits[&0],
-        core_path: &core_path,
-        cohort: &cohort,
-        proposal: &proposal,
-        list: &list,
-    };
+        commit: round.commits[&0].clone(),
+        core_path,
+        cohort: cohort.clone(),
+        proposal: proposal.clone(),
+        list: list.clone(),
+    });
     assert!(
-        proof.convicts(&round.attempt),
+        proof.verify().is_ok(),
         "it fits the leaf, and no honest holder releases what is no scalar"
     );
     let lists = BTreeMap::from([(3, list)]);
