@@ -18,7 +18,7 @@ use veilsum_common::time::Timestamp;
 use veilsum_common::{RunId, RunSpec};
 use veilsum_daemon::{clock, entropy};
 use veilsum_engine::machine::Machine as _;
-use veilsum_engine::participant::{self, Event, Output, Participant, Setting, Step};
+use veilsum_engine::participant::{self, Event, Output, Participant, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
 use veilsum_engine::vault::Vault;
@@ -29,9 +29,10 @@ use veilsum_secagg::keys::{Seed, Signature};
 use veilsum_secagg::message::{Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal};
 use veilsum_secagg::{Certificate, Digest};
 
-use crate::journal::marker::{Marker, MarkerError, MarkerFile, Promise};
+use crate::journal::marker::{MarkerError, MarkerFile, Promise};
 use crate::journal::{Entry, Error as JournalError};
 use crate::link::LinkError;
+use crate::replay::{self, Replay, Replayed};
 use crate::site::Site;
 use crate::update::{PinnedUpdate, UpdateError, Updates};
 
@@ -175,38 +176,27 @@ impl Driver {
         run: RunId,
         inputs: mpsc::Sender<Input>,
     ) -> Result<Self, RunError> {
-        let stream = format!("run/{run}");
-        let (entries, vault) = {
-            let journal = site.journal();
-            (journal.read(&stream)?, journal.vault(&stream)?)
+        let stream = replay::stream(run);
+        let bringing_back = Replay {
+            run,
+            identity: &site.identity,
+            policy: &site.policy,
+            marker_dir: &site.marker_dir,
         };
-        let accepted = match entries.first() {
-            Some(first) => SiteAccepted::decode(&first.payload)
-                .map_err(|_| RunError::Replay { run, number: 0 })?,
-            None => accept(&site, run, &stream).await?,
+        let known = bringing_back.read(&site.journal())?;
+        let Replayed {
+            machine,
+            marker,
+            next,
+        } = match known {
+            Some(replayed) => replayed,
+            None => {
+                let accepted = accept(&site, run, &stream).await?;
+                bringing_back.replay(&accepted, &[], Vault::default())?
+            }
         };
-        let spec = RunSpec::from_bytes(&accepted.run_spec).map_err(|error| offer(run, error))?;
-        let setting = Setting {
-            spec: Arc::new(spec),
-            identity: Arc::clone(&site.identity),
-            policy: site.policy.clone(),
-        };
-        let mut machine = Participant::new(setting, Vault::restore(vault))
-            .map_err(|rejection| RunError::Refused { run, rejection })?;
-        for (number, entry) in entries.iter().enumerate().skip(1) {
-            let replay = RunError::Replay { run, number };
-            let Ok(event) = Event::decode(&entry.payload) else {
-                return Err(replay);
-            };
-            machine.handle(entry.at, event).map_err(|_| replay)?;
-        }
-        let marker = MarkerFile::open(&site.marker_dir, &run)?;
-        if marker.marker().ahead_of(&Marker::of(machine.ledger())) {
-            return Err(RunError::RolledBack { run });
-        }
         let updates = Arc::new(Updates::open(&site.data_dir, &run)?);
-        let next = entries.len().max(1) as u64;
-        tracing::info!(%run, entries = entries.len(), "taking part");
+        tracing::info!(%run, entries = next, "taking part");
         Ok(Self {
             site,
             run,

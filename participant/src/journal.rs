@@ -39,6 +39,11 @@ pub struct Journal {
     _lock: File,
 }
 
+/// Whether there is a journal in `dir`; opening one would make it.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(FILE_NAME).exists()
+}
+
 /// One event of one stream. Its number is its place in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

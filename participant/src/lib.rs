@@ -4,11 +4,13 @@
 //! talks. Path of an update: [`driver`] → [`trainer`] → [`update`] (checked and pinned) → masked in `driver` → [`link`].
 
 pub mod config;
+pub mod consent;
 pub mod driver;
 pub mod enrol;
 pub mod journal;
 pub mod keystore;
 pub mod link;
+mod replay;
 pub mod runs;
 pub mod site;
 pub mod trainer;
