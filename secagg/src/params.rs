@@ -7,6 +7,7 @@ use crate::keys::{Identity, Signature, VerifyKey};
 use crate::labels::{self, PROTOCOL_VERSION};
 use crate::ring::LaneWidth;
 
+mod bytes;
 #[cfg(test)]
 mod tests;
 
@@ -67,57 +68,6 @@ pub struct RunConfig {
     pub audit: u8,
     pub dp_spec: Vec<u8>,
     pub optimiser: Vec<u8>,
-}
-
-impl RunConfig {
-    /// `run_hash = H("run", f1, …, f39)`.
-    fn hash(&self) -> Digest {
-        let c = self;
-        hash(
-            labels::RUN,
-            &[
-                &c.protocol_version.to_le_bytes(),
-                &c.run_id,
-                &c.coordinator_pk,
-                &[c.profile],
-                &[c.masking],
-                &[c.prg],
-                &c.arch_digest,
-                &c.layout_digest,
-                &c.code_digest,
-                &c.elements.to_le_bytes(),
-                &c.meta_lanes.to_le_bytes(),
-                &c.chunk_elems.to_le_bytes(),
-                &[c.v],
-                &[c.m],
-                &c.n_max.to_le_bytes(),
-                &c.clamp.to_le_bytes(),
-                &c.l2_clip.to_le_bytes(),
-                &c.weight_max.to_le_bytes(),
-                &c.quantiser.to_le_bytes(),
-                &c.mean_degree.to_le_bytes(),
-                &[c.committee],
-                &c.committee_size.to_le_bytes(),
-                &c.committee_threshold.to_le_bytes(),
-                &c.designated,
-                &c.rho_num.to_le_bytes(),
-                &c.rho_den.to_le_bytes(),
-                &c.delta_max_permille.to_le_bytes(),
-                &c.cohort_min_permille.to_le_bytes(),
-                &[c.corrupt_rule],
-                &c.gamma_permille.to_le_bytes(),
-                &c.min_cohort.to_le_bytes(),
-                &c.min_honest.to_le_bytes(),
-                &[c.commit_reveal],
-                &c.epoch_rounds.to_le_bytes(),
-                &c.epoch_seconds.to_le_bytes(),
-                &c.batch_size.to_le_bytes(),
-                &[c.audit],
-                &c.dp_spec,
-                &c.optimiser,
-            ],
-        )
-    }
 }
 
 /// A [`RunConfig`] that this version can run: every bound was checked, and the hash is known.

@@ -53,6 +53,28 @@ const FIELDS: [Change; 39] = [
 ];
 
 #[test]
+fn the_canonical_bytes_of_a_configuration_read_back_and_nothing_else_does() {
+    for change in FIELDS {
+        let mut config = kit::config(5);
+        change(&mut config);
+        let bytes = config.to_bytes();
+        assert_eq!(RunConfig::from_bytes(&bytes), Some(config));
+        for end in 0..bytes.len() {
+            assert_eq!(RunConfig::from_bytes(&bytes[..end]), None, "{end} bytes");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(RunConfig::from_bytes(&longer), None);
+    }
+    let mut long = kit::config(5).to_bytes();
+    long[..8].fill(0xff);
+    assert_eq!(
+        RunConfig::from_bytes(&long),
+        None,
+        "a length beyond the end"
+    );
+}
+
+#[test]
 fn t44_each_of_the_39_fields_changes_the_run_hash() {
     let hashes = FIELDS.map(|change| {
         let mut config = kit::config(5);
