@@ -16,7 +16,7 @@ use veilsum_daemon::identity::{Federation, Role};
 
 use super::CaError;
 
-/// May sign certificates, of leaves only, and nothing else. Its subject says for whom, and is unlike that of any other
+/// May sign certificates, of leaves only, and lists of revoked ones, and nothing else. Its subject says for whom, and is unlike that of any other
 /// authority.
 pub(super) fn authority(
     federation: &Federation,
@@ -36,7 +36,7 @@ pub(super) fn authority(
         .push(DnType::CommonName, format!("veilsum authority {serial}"));
     profile.serial_number = Some(serial);
     profile.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    profile.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    profile.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_validity(&mut profile, now, now + AUTHORITY_LIFE)?;
     Ok(profile)
 }

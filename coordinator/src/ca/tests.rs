@@ -75,7 +75,7 @@ fn an_authority_is_two_files_and_only_its_owner_reads_the_key() {
 }
 
 #[test]
-fn its_certificate_may_sign_leaves_and_nothing_else() {
+fn its_certificate_may_sign_leaves_and_revocation_lists_and_nothing_else() {
     let (_dir, authority) = authority();
     let (_, parsed) = X509Certificate::from_der(&authority.certificate).unwrap();
     let constraints = parsed.basic_constraints().unwrap().unwrap();
@@ -84,8 +84,8 @@ fn its_certificate_may_sign_leaves_and_nothing_else() {
     let usage = parsed.key_usage().unwrap().unwrap();
     assert_eq!(
         usage.value.flags,
-        1 << 5,
-        "keyCertSign is bit 5, and the only one"
+        1 << 5 | 1 << 6,
+        "keyCertSign and cRLSign are bits 5 and 6, and the only ones"
     );
     assert_eq!(authority.not_after, NOW + AUTHORITY_LIFE);
 }
