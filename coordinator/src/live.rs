@@ -37,8 +37,10 @@ use crate::worker::{self, Inputs, JobError};
 pub struct Shared<J> {
     /// The journal.
     pub journal: J,
-    /// Blobs.
+    /// What is kept: descriptions and models.
     pub blobs: Blobs,
+    /// Staged uploads, apart from the rest, since a start sweeps away those that nothing names.
+    pub uploads: Blobs,
     /// Where each run's `metrics.jsonl` lies.
     pub runs_dir: PathBuf,
     /// Takes the reason when the process must exit.
@@ -386,7 +388,13 @@ impl<J: Journal> LiveRun<J> {
             return;
         };
         let (spec, shared) = (Arc::clone(&self.spec), Arc::clone(&self.shared));
-        let job = move || worker::run(&spec, &shared.blobs, &model, &inputs);
+        let job = move || {
+            let stores = worker::Stores {
+                models: &shared.blobs,
+                uploads: &shared.uploads,
+            };
+            worker::run(&spec, stores, &model, &inputs)
+        };
         let event = match tokio::task::spawn_blocking(job).await {
             Ok(Ok(computed)) => round::Event::JobDone(Box::new(computed)),
             Ok(Err(JobError::Over(reason))) => round::Event::Lost(reason),
@@ -405,7 +413,7 @@ impl<J: Journal> LiveRun<J> {
         let shared = Arc::clone(&self.shared);
         let removed = tokio::task::spawn_blocking(move || {
             for blob in staged {
-                if let Err(error) = shared.blobs.remove(&blob.digest) {
+                if let Err(error) = shared.uploads.remove(&blob.digest) {
                     tracing::debug!(%error, "a staged upload was gone already");
                 }
             }

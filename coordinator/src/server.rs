@@ -1,5 +1,6 @@
 //! The whole coordinator around a store that is given: tests pass their own, `main` passes SQLite.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use veilsum_common::run::RunSpec;
 use veilsum_daemon::files;
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
+use veilsum_engine::round;
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
 use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
@@ -22,7 +24,7 @@ use crate::grpc::round_service::Rounds;
 use crate::grpc::run_service::Runs;
 use crate::live::{LiveRun, Shared};
 use crate::serve::{Limits, serve};
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{Blobs, Error as BlobError};
 use crate::store::{Error as StoreError, Journal, StreamId};
 
 /// What a coordinator is made from.
@@ -35,9 +37,9 @@ pub struct Parts<J> {
     pub federation: Federation,
     /// The journal.
     pub journal: J,
-    /// Blobs.
+    /// Descriptions and models.
     pub blobs: Blobs,
-    /// For the runs' keys and metrics.
+    /// For the runs' keys and metrics, and for staged uploads.
     pub data_dir: PathBuf,
     /// When to stop.
     pub shutdown: Shutdown,
@@ -59,6 +61,9 @@ pub enum ServerError {
         /// What is missing or damaged.
         what: &'static str,
     },
+    /// The directory of staged uploads cannot be used.
+    #[error(transparent)]
+    Uploads(#[from] BlobError),
     /// A directory cannot be made.
     #[error(transparent)]
     Files(#[from] files::FileError),
@@ -75,6 +80,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let shared = Arc::new(Shared {
         journal: parts.journal,
         blobs: parts.blobs,
+        uploads: Blobs::new(&parts.data_dir.join("uploads"))?,
         runs_dir: parts.data_dir.join("runs"),
         fatal,
     });
@@ -118,6 +124,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
 
 /// Replays every run in the journal. There is no recovery mode: this is how a coordinator starts.
 async fn revive<J: Journal>(context: &Context<J>) -> Result<(), ServerError> {
+    sweep_uploads(&context.shared).await?;
     for stream in context.shared.journal.open().await? {
         let StreamId::Run(run) = stream else { continue };
         let damaged = |what| ServerError::Run { run, what };
@@ -148,3 +155,33 @@ async fn revive<J: Journal>(context: &Context<J>) -> Result<(), ServerError> {
     }
     Ok(())
 }
+
+/// Removes staged uploads that no attempt in flight names: of a process that ended between the bytes and their entry, or between the end
+/// of an attempt and what it discards. Nothing else is swept, since a model outlives a journal that was lost.
+async fn sweep_uploads<J: Journal>(shared: &Shared<J>) -> Result<(), ServerError> {
+    let mut newest = BTreeMap::new();
+    for stream in shared.journal.open().await? {
+        if let StreamId::Round { run, .. } = stream {
+            newest.insert(run, stream); // in order: an earlier attempt is over
+        }
+    }
+    let mut named = BTreeSet::new();
+    for stream in newest.into_values() {
+        let entries = shared.journal.read(stream, 0).await?;
+        for (number, entry) in (0..).zip(&entries).skip(1) {
+            let event = round::Event::decode(&entry.payload)
+                .map_err(|_| StoreError::Diverged { stream, number })?;
+            if let round::Event::Uploaded(upload) = event {
+                named.insert(upload.blob.digest);
+            }
+        }
+    }
+    let swept = shared.uploads.sweep(&named)?;
+    if swept > 0 {
+        tracing::info!(swept, "removed staged uploads that nothing names");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,15 @@ impl Inputs {
     }
 }
 
+/// Where the job reads and writes.
+#[derive(Clone, Copy)]
+pub struct Stores<'a> {
+    /// Holds the model of the round, and takes the next one.
+    pub models: &'a Blobs,
+    /// Holds the staged uploads.
+    pub uploads: &'a Blobs,
+}
+
 /// Why the job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
@@ -60,13 +69,13 @@ pub enum JobError {
 
 /// Runs the job; `model` is the model the round trained on.
 ///
-/// Cost: O((survivors + masks) × elements) time, O(elements) memory.
+/// Cost: O((survivors + masks) × elements) time; O(elements) memory, since uploads are folded one after the other.
 ///
 /// # Errors
 /// [`JobError`]; nothing is published then.
 pub fn run(
     spec: &RunSpec,
-    blobs: &Blobs,
+    stores: Stores<'_>,
     model: &BlobRef,
     inputs: &Inputs,
 ) -> Result<Computed, JobError> {
@@ -80,19 +89,19 @@ pub fn run(
     )
     .map_err(|error| JobError::Over(verdict(&error)))?;
     let metadata = metadata_sum(params, inputs, &unmasked);
-    let (sum, sum_hash) = vector_sum(params, blobs, inputs, &unmasked)?;
+    let (sum, sum_hash) = vector_sum(params, stores.uploads, inputs, &unmasked)?;
     let means = spec
         .metadata()
         .decode(&metadata)
         .map_err(|_| JobError::Over(Abort::BadSum))?;
-    let next = next_model(spec, &blobs.read(model)?, &sum, means.weight)?;
+    let next = next_model(spec, &stores.models.read(model)?, &sum, means.weight)?;
     Ok(Computed {
         sum_hash,
         metadata: metadata
             .iter()
             .flat_map(|lane| lane.to_le_bytes())
             .collect(),
-        next_model: blobs.put(&next)?,
+        next_model: stores.models.put(&next)?,
         liars: unmasked.liars,
     })
 }
@@ -123,37 +132,43 @@ fn metadata_sum(params: &Params, inputs: &Inputs, unmasked: &Unmasked) -> Vec<u6
 /// The sum modulo 2^m, decoded as signed, and the hash of its lanes.
 fn vector_sum(
     params: &Params,
-    blobs: &Blobs,
+    uploads: &Blobs,
     inputs: &Inputs,
     unmasked: &Unmasked,
 ) -> Result<(Vec<i64>, Digest), JobError> {
     let (ring_bits, width) = (params.config().m, params.lane());
-    let uploads: Vec<Vec<u8>> = inputs
-        .uploads
-        .iter()
-        .map(|(blob, _)| blobs.read(blob))
-        .collect::<Result<_, _>>()?;
-    let (mut decoded, mut hasher, mut start) = (Vec::new(), blake3::Hasher::new(), 0);
-    for chunk in 0..params.chunks() {
-        let len = params.chunk_len(chunk);
-        let end = start + packed_len(len, ring_bits);
-        let mut sum = vec![0u64; len as usize];
-        for upload in &uploads {
-            let packed = upload.get(start..end).unwrap_or_default();
-            unpack(packed, ring_bits, len, |place, value| {
-                sum[place] = sum[place].wrapping_add(value);
-            })
-            .map_err(|_| JobError::Over(Abort::Diverged("staged upload")))?;
-        }
+    let mut sums: Vec<Vec<u64>> = (0..params.chunks())
+        .map(|chunk| vec![0; params.chunk_len(chunk) as usize])
+        .collect();
+    for (blob, _) in &inputs.uploads {
+        fold(params, &uploads.read(blob)?, &mut sums)?;
+    }
+    let (mut decoded, mut hasher) = (Vec::new(), blake3::Hasher::new());
+    for (chunk, mut sum) in (0..).zip(sums) {
         unmasked.masks.add_to_sum(width, chunk, &mut sum);
         for value in &sum {
             let reduced = value & (u64::MAX >> (64 - u32::from(ring_bits)));
             hasher.update(&reduced.to_le_bytes()[..LaneWidth::bytes(width)]);
             decoded.push(centred(reduced, ring_bits));
         }
-        start = end;
     }
     Ok((decoded, Digest(*hasher.finalize().as_bytes())))
+}
+
+/// Adds one packed upload, chunk by chunk.
+fn fold(params: &Params, packed: &[u8], sums: &mut [Vec<u64>]) -> Result<(), JobError> {
+    let (ring_bits, mut start) = (params.config().m, 0);
+    for (chunk, sum) in (0..).zip(sums) {
+        let len = params.chunk_len(chunk);
+        let end = start + packed_len(len, ring_bits);
+        let packed = packed.get(start..end).unwrap_or_default();
+        unpack(packed, ring_bits, len, |place, value| {
+            sum[place] = sum[place].wrapping_add(value);
+        })
+        .map_err(|_| JobError::Over(Abort::Diverged("staged upload")))?;
+        start = end;
+    }
+    Ok(())
 }
 
 fn next_model(spec: &RunSpec, model: &[u8], sum: &[i64], weight: u64) -> Result<Vec<u8>, JobError> {

@@ -297,6 +297,12 @@ impl Round {
         self.sites.get(index as usize)
     }
 
+    /// Roster index of a site, in the roster of this attempt.
+    pub fn index_of(&self, site: &SiteName) -> Option<u32> {
+        let place = self.sites.iter().position(|name| name == site)?;
+        u32::try_from(place).ok()
+    }
+
     /// When it was opened.
     pub fn opened_at(&self) -> Timestamp {
         self.opened_at
@@ -361,7 +367,7 @@ impl Round {
     /// Whether an upload of member `index` would be taken now; asked before its bytes are.
     ///
     /// # Errors
-    /// As [`Machine::admit`] of the upload.
+    /// As [`Machine::admit`] of the upload; [`Rejection::Repeated`] if there is one, whatever the bytes.
     pub fn expects_upload(&self, index: u32) -> Result<&Cohort, Rejection> {
         submitting::expected(self, index)
     }

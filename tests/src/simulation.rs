@@ -126,7 +126,11 @@ impl Simulation {
             for upload in received.iter().flatten() {
                 blobs.put(&upload.packed).unwrap();
             }
-            worker::run(&spec, &blobs, &model, &worker::Inputs::of(round).unwrap()).unwrap()
+            let stores = worker::Stores {
+                models: &blobs,
+                uploads: &blobs,
+            };
+            worker::run(&spec, stores, &model, &worker::Inputs::of(round).unwrap()).unwrap()
         })
     }
 

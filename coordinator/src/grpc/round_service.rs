@@ -59,9 +59,8 @@ impl<J: Journal> Rounds<J> {
         if round.read().attempt().hash() != ann_hash {
             return Err(status::not_found("attempt"));
         }
-        let index = run
-            .epoch()
-            .and_then(|epoch| epoch.read().index_of(&caller.name));
+        // Of the attempt's own roster: the epoch that is open may be a later one.
+        let index = round.read().index_of(&caller.name);
         let index = index.ok_or_else(|| status::rejection(&Rejection::NotAMember("roster")))?;
         Ok((round, index))
     }
@@ -178,8 +177,23 @@ impl<J: Journal> Rounds<J> {
                 Some(caller.name.to_string()),
             )
             .await;
+        if let Err(Refused::Rejected(_)) = &submitted {
+            self.unstage(&round, &upload);
+        }
         status::answer(submitted)?;
         Ok(receipt(&run, &round, &upload))
+    }
+
+    /// Removes the bytes of an upload that came too late, unless they are those of the one that was accepted.
+    fn unstage(&self, round: &Handle<Round>, upload: &Upload) {
+        let kept = |known: &Upload| known.blob == upload.blob;
+        if round.read().uploads().values().any(kept) {
+            return;
+        }
+        let digest = &upload.blob.digest;
+        if let Err(error) = tokio::task::block_in_place(|| self.0.shared.uploads.remove(digest)) {
+            tracing::debug!(%error, "a refused upload could not be removed; the next start removes it");
+        }
     }
 
     async fn pieces(
@@ -188,7 +202,7 @@ impl<J: Journal> Rounds<J> {
         stream: &mut Streaming<pb::SubmitMaskedRequest>,
     ) -> Result<(Intake, UploadTrailer), Status> {
         let params = attempt.params();
-        let begin = || Intake::begin(params, &self.0.shared.blobs);
+        let begin = || Intake::begin(params, &self.0.shared.uploads);
         let mut intake =
             tokio::task::block_in_place(begin).map_err(|error| status::upload(&error))?;
         loop {

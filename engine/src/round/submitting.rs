@@ -17,6 +17,9 @@ pub(super) fn expected(round: &Round, index: u32) -> Result<&Cohort, Rejection> 
     if !cohort.members.contains(index) {
         return Err(Rejection::NotAMember("cohort"));
     }
+    if round.uploads.contains_key(&index) {
+        return Err(Rejection::Repeated);
+    }
     if matches!(round.phase, Phase::Submitting { .. }) {
         Ok(cohort)
     } else {

@@ -458,3 +458,16 @@ fn sites_that_sit_out_can_leave_too_few_at_once() {
     );
     assert_eq!(fed.hub.run().aborted().len(), 3);
 }
+
+#[test]
+fn no_second_upload_of_a_member_is_expected() {
+    let recorded = Recorded::of(5);
+    let (mut round, at, first) = recorded.before(|event| matches!(event, Event::Uploaded(_)));
+    let Event::Uploaded(upload) = &first else {
+        unreachable!()
+    };
+    let index = upload.item.index;
+    assert!(round.expects_upload(index).is_ok());
+    round.handle(at, first.clone()).unwrap();
+    assert_eq!(round.expects_upload(index), Err(Rejection::Repeated));
+}

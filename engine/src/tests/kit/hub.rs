@@ -315,7 +315,7 @@ impl Hub {
         if round.machine.attempt().hash() != ann_hash {
             return Err(closed);
         }
-        let index = index_in(&round.machine, site).ok_or(Rejection::NotAMember("roster"))?;
+        let index = round.machine.index_of(site).ok_or(Rejection::NotAMember("roster"))?;
         let told = round.submit(at, event(index));
         self.refused.extend(told.clone().err());
         told
@@ -330,7 +330,7 @@ impl Hub {
 
     /// Index of a site in the current attempt.
     pub fn index(&self, site: &SiteName) -> u32 {
-        index_in(self.round(), site).expect("it is in the roster")
+        self.round().index_of(site).expect("it is in the roster")
     }
 
     /// SubmitMasked: checks header and trailer, stages the bytes, gives the signed receipt.
@@ -380,10 +380,6 @@ impl Hub {
         };
         (receipt, receipt.sign(&self.identity))
     }
-}
-
-fn index_in(round: &Round, site: &SiteName) -> Option<u32> {
-    (0..round.attempt().roster().len()).find(|index| round.site(*index) == Some(site))
 }
 
 /// The same parameters with another life of an epoch, which only the run's machine looks at.

@@ -1,0 +1,88 @@
+use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::RunId;
+use veilsum_common::time::Timestamp;
+use veilsum_engine::round::{Event, Upload};
+use veilsum_secagg::Digest;
+use veilsum_secagg::keys::Signature;
+use veilsum_secagg::message::SurvivorItem;
+
+use super::*;
+use crate::store::Entry;
+use crate::store::memory::MemoryJournal;
+
+const RUN: RunId = RunId::from_bytes([7; 16]);
+
+fn shared(dir: &std::path::Path) -> Shared<MemoryJournal> {
+    Shared {
+        journal: MemoryJournal::new(),
+        blobs: Blobs::new(&dir.join("blobs")).unwrap(),
+        uploads: Blobs::new(&dir.join("uploads")).unwrap(),
+        runs_dir: dir.join("runs"),
+        fatal: mpsc::channel(1).0,
+    }
+}
+
+fn entry(kind: &str, payload: Vec<u8>) -> Entry {
+    Entry {
+        at: Timestamp(1),
+        kind: kind.to_owned(),
+        sender: None,
+        payload,
+    }
+}
+
+fn uploaded(blob: BlobRef) -> Entry {
+    let item = SurvivorItem {
+        index: 0,
+        upload_hash: Digest::ZERO,
+        signature: Signature([0; 64]),
+    };
+    let event = Event::Uploaded(Box::new(Upload {
+        item,
+        metadata: Vec::new(),
+        blob,
+        at: Timestamp(1),
+    }));
+    entry(event.kind(), event.encode())
+}
+
+#[tokio::test]
+async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_removes_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let [late, old, current] = [
+        &b"never journalled"[..],
+        b"of an attempt that is over",
+        b"in flight",
+    ]
+    .map(|bytes| shared.uploads.put(bytes).unwrap());
+    let model = shared.blobs.put(b"a model that nothing names").unwrap();
+    for (seq, upload) in [(1, old), (2, current)] {
+        let stream = StreamId::round(RUN, 1, seq);
+        let entries = [entry("opened", Vec::new()), uploaded(upload)];
+        shared.journal.append(stream, 0, &entries).await.unwrap();
+    }
+    sweep_uploads(&shared).await.unwrap();
+    for gone in [late, old] {
+        assert!(matches!(
+            shared.uploads.read(&gone),
+            Err(BlobError::NotFound { .. })
+        ));
+    }
+    assert_eq!(shared.uploads.read(&current).unwrap(), b"in flight");
+    assert!(shared.blobs.read(&model).is_ok());
+}
+
+#[tokio::test]
+async fn an_entry_that_does_not_decode_stops_the_start_before_anything_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = shared(dir.path());
+    let upload = shared.uploads.put(b"in flight").unwrap();
+    let stream = StreamId::round(RUN, 1, 1);
+    let entries = [entry("opened", Vec::new()), entry("uploaded", vec![0xff])];
+    shared.journal.append(stream, 0, &entries).await.unwrap();
+    let error = sweep_uploads(&shared).await.unwrap_err();
+    let diverged = StoreError::Diverged { stream, number: 1 };
+    assert_eq!(error.to_string(), diverged.to_string());
+    assert!(shared.uploads.read(&upload).is_ok());
+}
