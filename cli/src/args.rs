@@ -89,6 +89,8 @@ pub(crate) enum ParticipantCommand {
     Run(ParticipantRun),
     /// Make the site's keys and a signing request; the keys never leave the directory
     Csr(Csr),
+    /// Let this site's update into one more sum after an attempt was lost; the daemon is stopped meanwhile
+    Consent(ParticipantConsent),
     /// Show the site's protocol id, which its peers pin
     Id {
         /// Directory of site.toml and the keys
@@ -110,6 +112,19 @@ pub(crate) struct ParticipantRun {
     pub config: PathBuf,
     #[command(flatten)]
     pub parent: Parent,
+}
+
+/// Says what is spent at this site and what one more sum over the same update may reveal, and asks.
+#[derive(Debug, Args)]
+pub(crate) struct ParticipantConsent {
+    /// The run
+    pub run: RunId,
+    /// Configuration file of the site
+    #[arg(long, default_value = "/etc/veilsum/site.toml")]
+    pub config: PathBuf,
+    /// Do not ask: whoever types this has read what it means
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// For daemons that the demo starts.

@@ -2,6 +2,7 @@
 //! show something while it happens.
 
 pub(crate) mod ca;
+pub(crate) mod consent;
 pub(crate) mod coordinator;
 pub(crate) mod csr;
 pub(crate) mod demo;

@@ -10,6 +10,7 @@ use veilsum_common::time::Span;
 use veilsum_coordinator::ca::CaError;
 use veilsum_daemon::files::FileError;
 use veilsum_daemon::tls::TlsError;
+use veilsum_participant::consent::ConsentError;
 use veilsum_participant::enrol::EnrolError;
 use veilsum_participant::keystore::KeystoreError;
 use veilsum_participant::link::{self, LinkError};
@@ -36,6 +37,17 @@ pub(crate) enum Error {
     /// The protocol key.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
+    /// No consent can be given.
+    #[error(transparent)]
+    Consent(#[from] ConsentError),
+    /// A person was asked and did not consent, or there was nobody to ask.
+    #[error(
+        "no consent was given for run {run}, and nothing was changed; it takes a `yes` at a terminal, or --yes"
+    )]
+    Withheld {
+        /// The run.
+        run: RunId,
+    },
     /// A file that should be text is not.
     #[error("{} is not UTF-8 text", path.display())]
     NotText {

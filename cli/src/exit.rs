@@ -24,6 +24,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use veilsum_daemon::files::FileError;
 use veilsum_daemon::tls::TlsError;
+use veilsum_participant::consent::ConsentError;
 use veilsum_participant::link::{self, LinkError};
 
 use crate::commands::demo::DemoError;
@@ -162,6 +163,16 @@ pub(crate) const KNOWN: &[Known] = &[
         Exit::Invalid,
         "`veilsum run show` and `veilsum model list` show what there is",
     ),
+    known(
+        "SITE_RUNNING",
+        Exit::Invalid,
+        "stop veilsum-participant at this site, repeat the command, and start it again",
+    ),
+    known(
+        "NOTHING_SPENT",
+        Exit::Invalid,
+        "start the site again; it takes part in the run without a consent",
+    ),
     known("DEMO_SITES", Exit::Invalid, "run the demo with --sites 5"),
     known("DEMO_DROP", Exit::Invalid, "lower --drop, or raise --sites"),
     known(
@@ -298,6 +309,11 @@ pub(crate) const KNOWN: &[Known] = &[
         "ask that site's operator; only its own site.toml decides",
     ),
     known(
+        "CONSENT_WITHHELD",
+        Exit::PolicyRefused,
+        "start the site again; without a consent it sits out until the next model",
+    ),
+    known(
         "TRAINER_FAILED",
         Exit::TrainerFailed,
         "read the trainer's message at that site",
@@ -377,6 +393,8 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
             Error::File(_) | Error::Tls(_) | Error::NotText { .. } | Error::Keystore(_) => Self::known("FILE_INVALID", error),
+            Error::Consent(consent) => Self::known(consent_code(consent), error),
+            Error::Withheld { .. } => Self::known("CONSENT_WITHHELD", error),
             Error::Ca(_) | Error::Enrol(_) => Self::known("CERTIFICATE_NOT_ISSUED", error),
             Error::Study { .. } | Error::Override { .. } => Self::known("STUDY_INVALID", error),
             Error::Link(LinkError::Url { .. }) => Self::known("URL_INVALID", error),
@@ -460,6 +478,16 @@ fn daemon_code(error: &anyhow::Error) -> &'static str {
         "CONFIG_INVALID"
     } else {
         "DAEMON_FAILED"
+    }
+}
+
+fn consent_code(error: &ConsentError) -> &'static str {
+    match error {
+        ConsentError::Running { .. } => "SITE_RUNNING",
+        ConsentError::UnknownRun { .. } => "RUN_NOT_FOUND",
+        ConsentError::Over { .. } | ConsentError::NothingSpent { .. } => "NOTHING_SPENT",
+        ConsentError::Keystore(_) => "FILE_INVALID",
+        ConsentError::Journal(_) | ConsentError::Run(_) => "DAEMON_FAILED",
     }
 }
 
