@@ -4,6 +4,7 @@ use veilsum_common::limits::MAX_ATTEMPTS;
 use veilsum_common::time::Timestamp;
 
 use super::kit::{Federation, Kind, Setup, Trainer, announcement_of};
+use crate::participant::Event;
 use crate::rejection::{Abort, Rejection};
 use crate::round::{Decline, Loss, Outcome, Published};
 use crate::run::State;
@@ -475,4 +476,65 @@ fn a_coordinator_that_was_away_past_both_deadlines_waits_for_the_uploads_all_the
     fed.settle();
     assert_eq!(fed.summed(), [0, 1, 2, 3]);
     assert!(fed.hub.past.is_empty(), "in the first attempt");
+}
+
+/// Three of seven holders are gone until the attempt has expired; then every site's operator consents.
+fn lost_and_consented(setup: Setup) -> Federation {
+    let mut fed = Federation::with(setup);
+    for index in 0..3 {
+        fed.site(index).silent.insert(Kind::Unmask);
+    }
+    fed.settle();
+    fed.wait();
+    let model_hash = fed.hub.run().model().digest;
+    let now = fed.now;
+    for site in &mut fed.sites {
+        site.silent.clear();
+        site.submit(now, Event::Consented { model_hash }).unwrap();
+    }
+    fed
+}
+
+#[test]
+fn a_lost_round_is_made_good_under_the_next_number_with_the_same_contributions() {
+    for epoch_rounds in [None, Some(1)] {
+        let mut fed = lost_and_consented(Setup {
+            epoch_rounds,
+            ..Setup::of(7).rounds(2)
+        });
+        let now = fed.now;
+        fed.hub.resume(now);
+        fed.finish();
+        assert_eq!(fed.hub.run().state(), State::Completed);
+        let history = fed.hub.run().history();
+        let rounds: Vec<u64> = history.iter().map(|record| record.round).collect();
+        assert_eq!(rounds, [2, 3]);
+        assert_eq!(history[0].epoch, if epoch_rounds.is_some() { 2 } else { 1 });
+        assert_eq!(fed.summed(), [0, 1, 2, 3, 4, 5, 6]);
+        assert!(
+            fed.sites.iter().all(|site| site.trained == 2),
+            "once a model"
+        );
+    }
+}
+
+#[test]
+fn sites_that_did_not_consent_sit_out_and_the_others_go_on_without_them() {
+    let mut fed = Federation::of(7);
+    for index in 0..3 {
+        fed.site(index).silent.insert(Kind::Unmask);
+    }
+    fed.settle();
+    fed.wait();
+    let model_hash = fed.hub.run().model().digest;
+    let now = fed.now;
+    for index in 1..7 {
+        let consented = Event::Consented { model_hash };
+        fed.site(index).submit(now, consented).unwrap();
+    }
+    fed.sites.iter_mut().for_each(|site| site.silent.clear());
+    fed.hub.resume(now);
+    fed.finish();
+    assert_eq!(fed.hub.run().state(), State::Completed);
+    assert_eq!(fed.summed(), [1, 2, 3, 4, 5, 6]);
 }
