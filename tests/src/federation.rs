@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
@@ -19,6 +20,7 @@ use veilsum_proto::pb::run_service_client::RunServiceClient;
 use veilsum_secagg::keys::{Identity, MemberId, Seed};
 
 use crate::process::Process;
+use crate::proxy::Sent;
 
 /// Longest wait for anything: far beyond what a loaded machine needs, far below what stops a test run.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -312,6 +314,22 @@ impl Federation {
             model.extend_from_slice(&piece.chunk.unwrap().data);
         }
         model
+    }
+
+    /// The key that the coordinator signs a run with: who has it can lie as the coordinator.
+    pub fn coordinator_key(&self, run: &str) -> Identity {
+        let path = self.dir("main").join(format!("data/keys/{run}.key"));
+        Identity::from_seed(&Seed::restore(&fs::read(path).unwrap()).unwrap())
+    }
+
+    /// Says again, as `name` and twice each, what was said before: the last first. What is answered is the coordinator's business.
+    pub async fn replay(&self, name: &str, sent: &[Arc<Sent>]) {
+        for said in sent.iter().rev().filter(|said| said.call != "Poll") {
+            for _ in 0..2 {
+                let answer = said.again(self.channel(name));
+                drop(patiently("the coordinator does not answer", answer).await);
+            }
+        }
     }
 
     /// Everything a member's process has logged.

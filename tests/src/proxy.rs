@@ -1,5 +1,8 @@
 //! A stop on the way between one site and the coordinator: it shows the site a coordinator's certificate and the coordinator the
-//! site's own, passes every call on as it is, keeps what the site sent, and holds the call that a test names until it is told to let go.
+//! site's own, keeps what the site sent, holds the call that a test names until it is told to let go, and passes every other on: as it
+//! is, or with the coordinator's answers altered.
+
+mod lie;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,6 +23,7 @@ use veilsum_daemon::identity::Role;
 use veilsum_daemon::tls;
 
 use crate::federation::{Federation, patiently};
+use lie::Lie;
 
 /// A call of the participant's service, by its name in `participant.proto`.
 pub type Call = &'static str;
@@ -43,6 +47,7 @@ struct Gate {
     held: watch::Sender<Held>,
     arrived: watch::Sender<Option<(Call, Moment)>>,
     sent: Mutex<Vec<Arc<Sent>>>,
+    lies: Mutex<Vec<Lie>>,
 }
 
 /// One call, and every byte of its messages.
@@ -66,6 +71,24 @@ impl Sent {
         messages
     }
 }
+
+impl Sent {
+    /// The same bytes to the same call once more; waits for the whole answer.
+    pub async fn again(&self, channel: Channel) {
+        let body = self.bytes.lock().unwrap().clone();
+        let uri = format!("https://coordinator{SERVICE}{}", self.call);
+        let request = Request::post(uri)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(Body::new(lie::Told::new(body.into())));
+        if let Ok(answer) = channel.oneshot(request.unwrap()).await {
+            drop(lie::read(answer).await);
+        }
+    }
+}
+
+/// What the path of every call begins with.
+const SERVICE: &str = "/veilsum.v1.RoundService/";
 
 /// What is held, and how often everything that was held was thrown away.
 #[derive(Clone, Copy, Default)]
@@ -95,6 +118,7 @@ impl Proxy {
             held: watch::Sender::default(),
             arrived: watch::Sender::new(None),
             sent: Mutex::default(),
+            lies: Mutex::default(),
         });
         let (channel, passing) = (federation.channel(&name), Arc::clone(&gate));
         let service = tower::service_fn(move |request| {
@@ -125,6 +149,17 @@ impl Proxy {
             held.at = None;
             held.lost += 1;
         });
+    }
+
+    /// From now on every message of the coordinator's answers to `call` goes through `alter`, which may drop it, change it or say more.
+    pub fn lie<M: prost::Message + Default>(
+        &self,
+        call: Call,
+        alter: impl Fn(M) -> Vec<M> + Send + Sync + 'static,
+    ) {
+        let mut lies = self.gate.lies.lock().unwrap();
+        lies.retain(|lie| lie.call != call);
+        lies.push(Lie::new(call, alter));
     }
 
     /// Waits until a call is held.
@@ -164,11 +199,22 @@ impl Gate {
         self.stop(&call, Moment::Before).await;
         let request = request.map(|body| Body::new(Tapped { body, sent }));
         let answer = match channel.oneshot(request).await {
-            Ok(answer) => answer,
+            Ok(answer) => self.altered(&call, answer).await,
             Err(error) => Status::unavailable(error.to_string()).into_http(),
         };
         self.stop(&call, Moment::After).await;
         answer
+    }
+
+    async fn altered(&self, call: &str, answer: Response<Body>) -> Response<Body> {
+        let lie = {
+            let lies = self.lies.lock().unwrap();
+            lies.iter().find(|lie| lie.call == call).cloned()
+        };
+        match lie {
+            Some(lie) => lie.tell(answer).await,
+            None => answer,
+        }
     }
 
     async fn stop(&self, call: &str, moment: Moment) {
