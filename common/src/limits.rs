@@ -97,6 +97,8 @@ pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 pub const MAX_BATCH_ENTRIES: usize = 256;
 /// Longest hold of a poll: below the 60 s after which common proxies close an idle answer.
 pub const HOLD_MAX_MS: u64 = 55_000;
+/// Longest fault file: two rosters of the largest size, or a commit and a list beside one, take a third of it.
+pub const MAX_FAULT_BYTES: usize = 256 * 1024;
 /// Bytes of a trainer's stderr that a site keeps: the end of a traceback; it never leaves the site.
 pub const STDERR_TAIL: usize = 4096;
 /// Longest `result.json` of a trainer: thirty-two metrics fill less than a tenth of it.
