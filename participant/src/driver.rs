@@ -257,7 +257,7 @@ impl Driver {
     /// As [`Self::submit`], and says why not.
     fn try_submit(&mut self, event: Event) -> Result<Result<(), Rejection>, RunError> {
         let at = clock::now();
-        let fresh = Seed::new(*entropy::bytes());
+        let fresh = Seed::filled(entropy::fill);
         let admitted = self
             .machine
             .admit(at, &event)

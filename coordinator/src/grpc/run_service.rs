@@ -61,11 +61,14 @@ impl<J: Journal> Runs<J> {
                 Err(status::request_id_conflict())
             };
         }
-        let (run_id, seed) = (RunId::from_bytes(*entropy::bytes()), entropy::bytes::<32>());
-        let coordinator = Identity::from_seed(&Seed::new(*seed));
+        let (run_id, seed) = (
+            RunId::from_bytes(*entropy::bytes()),
+            Seed::filled(entropy::fill),
+        );
+        let coordinator = Identity::from_seed(&seed);
         let spec = RunSpec::from_study(&study, run_id, *coordinator.public().as_bytes(), model)
             .map_err(|error| status::invalid_study(&error))?;
-        let created = self.store_run(&spec, request_id, model, &seed[..]).await?;
+        let created = self.store_run(&spec, request_id, model, seed.expose()).await?;
         let run = LiveRun::start(Arc::clone(&self.0.shared), spec, created, coordinator).await;
         let run = run.map_err(|error| status::store(&error))?;
         tracing::info!(run = %run_id, name = study.name(), "run created");
