@@ -8,12 +8,14 @@
 //! [`OverRoster`].
 
 pub mod epoch;
+pub mod fault;
 pub mod journal;
 pub mod notice;
 pub mod round;
 pub mod run;
 
 use veilsum_common::ids::RunId;
+pub use veilsum_secagg::evidence::Signed;
 use veilsum_secagg::keys::{ExchangeKey, Signature, VerifyKey};
 use veilsum_secagg::{Bitmap, BitmapError, Digest, Fault};
 
@@ -110,15 +112,6 @@ impl Problem {
             problem: self,
         }
     }
-}
-
-/// A value together with the coordinator's signature over it, which the value itself does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed<T> {
-    /// What is signed.
-    pub value: T,
-    /// By whom, only a key can say.
-    pub signature: Signature,
 }
 
 /// A message that holds a set over the roster.

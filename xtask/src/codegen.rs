@@ -11,11 +11,12 @@ use protox::prost_reflect::prost_types::FileDescriptorSet;
 use crate::Error;
 
 /// The files of package `veilsum.v1`, relative to `proto/`.
-pub const PROTO_FILES: [&str; 4] = [
+pub const PROTO_FILES: [&str; 5] = [
     "veilsum/v1/types.proto",
     "veilsum/v1/participant.proto",
     "veilsum/v1/run.proto",
     "veilsum/v1/journal.proto",
+    "veilsum/v1/fault.proto",
 ];
 
 /// The one file they give, relative to the workspace.

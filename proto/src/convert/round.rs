@@ -10,9 +10,11 @@ mod unmasking;
 use veilsum_secagg::message::Announcement;
 use veilsum_secagg::params::MAX_META_LANES;
 
+pub(super) use committing::{bare_cohort, cohort, merkle_path, path};
 pub use committing::{neighbour_items, neighbourhood};
 pub use finishing::Finished;
 pub(super) use finishing::{bare_result, result};
+pub(super) use submitting::{bare_proposal, proposal};
 
 use super::{ConvertError, OverRoster, Problem, Signed, at_most, digest, set, signature};
 use crate::pb;

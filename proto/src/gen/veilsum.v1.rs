@@ -4139,3 +4139,358 @@ pub struct ResultSeen {
     #[prost(message, optional, tag = "3")]
     pub result: ::core::option::Option<RoundResult>,
 }
+/// The whole file. What damage does to it is noticed before anything in it is judged.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FaultFile {
+    /// Version of this form: 1.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// A FaultEvidence, encoded.
+    #[prost(bytes = "vec", tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<u8>,
+    /// BLAKE3 of it, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub blake3: ::prost::alloc::vec::Vec<u8>,
+}
+/// One proof against one party.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FaultEvidence {
+    /// Which kind; the names are those of the file names.
+    #[prost(oneof = "fault_evidence::Proof", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub proof: ::core::option::Option<fault_evidence::Proof>,
+}
+/// Nested message and enum types in `FaultEvidence`.
+pub mod fault_evidence {
+    /// Which kind; the names are those of the file names.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Proof {
+        #[prost(message, tag = "1")]
+        TwoAnnouncements(super::TwoAnnouncements),
+        #[prost(message, tag = "2")]
+        TwoCohorts(super::TwoCohorts),
+        #[prost(message, tag = "3")]
+        TwoSurvivorSets(super::TwoSurvivorSets),
+        #[prost(message, tag = "4")]
+        TwoResults(super::TwoResults),
+        #[prost(message, tag = "5")]
+        OmittedSurvivor(super::OmittedSurvivor),
+        #[prost(message, tag = "6")]
+        TwoRosters(super::TwoRosters),
+        #[prost(message, tag = "7")]
+        TwoAttestations(super::TwoAttestations),
+        #[prost(message, tag = "8")]
+        TwoContexts(super::TwoContexts),
+        #[prost(message, tag = "9")]
+        WrongShare(super::WrongShare),
+        #[prost(message, tag = "10")]
+        WrongScalar(super::WrongScalar),
+        #[prost(message, tag = "11")]
+        InconsistentDealing(super::InconsistentDealing),
+    }
+}
+/// An attempt by its hashes, without the members of its roster: for what the coordinator signed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NamedAttempt {
+    /// The 39 fields of the run's configuration, each preceded by its length: what run_hash is computed from.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_config: ::prost::alloc::vec::Vec<u8>,
+    /// Number of the epoch.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Members of the roster, and the root over its entries, 32 bytes.
+    #[prost(uint32, tag = "3")]
+    pub members: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    pub roster_root: ::prost::alloc::vec::Vec<u8>,
+    /// What was announced; signed where the proof rests on that signature, else with sig empty.
+    #[prost(message, optional, tag = "5")]
+    pub announcement: ::core::option::Option<Announcement>,
+}
+/// A roster as the proof states it: the signature of the accused is over a hash of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatedRoster {
+    /// As in NamedAttempt.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_config: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// In ascending order of ids.
+    #[prost(message, repeated, tag = "3")]
+    pub members: ::prost::alloc::vec::Vec<StatedMember>,
+}
+/// One entry of a roster.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StatedMember {
+    /// Ed25519 identity key and X25519 channel key of the epoch, 32 bytes each.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id_pk: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub x25519_pk: ::prost::alloc::vec::Vec<u8>,
+    /// Hash of the organisation's word, which names organisation and site, and the commitment to a nonce; 32 bytes each.
+    #[prost(bytes = "vec", tag = "3")]
+    pub binding_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub nonce_commit: ::prost::alloc::vec::Vec<u8>,
+}
+/// An attempt with the members of its roster: for what a member signed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StatedAttempt {
+    /// The epoch.
+    #[prost(message, optional, tag = "1")]
+    pub roster: ::core::option::Option<StatedRoster>,
+    /// What was announced; sig is empty.
+    #[prost(message, optional, tag = "2")]
+    pub announcement: ::core::option::Option<Announcement>,
+}
+/// A survivor set as the coordinator named it, with the cohort it is about; the cohort's sig is empty.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NamedSurvivors {
+    /// The cohort.
+    #[prost(message, optional, tag = "1")]
+    pub cohort: ::core::option::Option<CohortReady>,
+    /// Where the set is named.
+    #[prost(oneof = "named_survivors::Said", tags = "2, 3")]
+    pub said: ::core::option::Option<named_survivors::Said>,
+}
+/// Nested message and enum types in `NamedSurvivors`.
+pub mod named_survivors {
+    /// Where the set is named.
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Said {
+        #[prost(message, tag = "2")]
+        Proposal(super::SurvivorProposal),
+        #[prost(message, tag = "3")]
+        Result(super::RoundResult),
+    }
+}
+/// Two announcements that cannot both be: for one attempt number of an epoch, or for two rosters of one epoch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TwoAnnouncements {
+    /// Both signed.
+    #[prost(message, optional, tag = "1")]
+    pub first: ::core::option::Option<NamedAttempt>,
+    #[prost(message, optional, tag = "2")]
+    pub second: ::core::option::Option<NamedAttempt>,
+}
+/// Two cohorts of one attempt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TwoCohorts {
+    /// The attempt.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<NamedAttempt>,
+    /// Both signed.
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<CohortReady>,
+    #[prost(message, optional, tag = "3")]
+    pub second: ::core::option::Option<CohortReady>,
+}
+/// Two survivor sets of one attempt.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoSurvivorSets {
+    /// The attempt.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<NamedAttempt>,
+    /// Both signed.
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<NamedSurvivors>,
+    #[prost(message, optional, tag = "3")]
+    pub second: ::core::option::Option<NamedSurvivors>,
+}
+/// Two results of one attempt.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoResults {
+    /// The attempt.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<NamedAttempt>,
+    /// Both a signed result.
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<NamedSurvivors>,
+    #[prost(message, optional, tag = "3")]
+    pub second: ::core::option::Option<NamedSurvivors>,
+}
+/// An upload that the coordinator acknowledged in time and then left out.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OmittedSurvivor {
+    /// The attempt.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    /// Roster index of the member whose upload it was, and the cohort it was under, without a signature.
+    #[prost(uint32, tag = "2")]
+    pub member: u32,
+    #[prost(message, optional, tag = "3")]
+    pub cohort: ::core::option::Option<CohortReady>,
+    /// What else the upload's hash is made of: root over its chunks, BLAKE3 of its masked metadata; 32 bytes each.
+    #[prost(bytes = "vec", tag = "4")]
+    pub chunk_root: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub metadata_blake3: ::prost::alloc::vec::Vec<u8>,
+    /// Both signed by the coordinator.
+    #[prost(message, optional, tag = "6")]
+    pub receipt: ::core::option::Option<UploadReceipt>,
+    #[prost(message, optional, tag = "7")]
+    pub proposal: ::core::option::Option<SurvivorProposal>,
+}
+/// Two rosters of one epoch, confirmed by one member.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoRosters {
+    /// The member's identity key, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id_pk: ::prost::alloc::vec::Vec<u8>,
+    /// Each roster, with the member's signature "roster".
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<StatedRoster>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub first_sig: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "4")]
+    pub second: ::core::option::Option<StatedRoster>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub second_sig: ::prost::alloc::vec::Vec<u8>,
+}
+/// A survivor set with a holder's signature "survivors"; the coordinator's are left out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttestedSet {
+    /// The cohort and the set.
+    #[prost(message, optional, tag = "1")]
+    pub cohort: ::core::option::Option<CohortReady>,
+    #[prost(message, optional, tag = "2")]
+    pub proposal: ::core::option::Option<SurvivorProposal>,
+    /// The holder's.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sig: ::prost::alloc::vec::Vec<u8>,
+}
+/// Two survivor sets of one attempt, attested by one holder.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoAttestations {
+    /// The attempt, and the holder's position in it, from 1.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    #[prost(uint32, tag = "2")]
+    pub position: u32,
+    /// Both signed by the holder.
+    #[prost(message, optional, tag = "3")]
+    pub first: ::core::option::Option<AttestedSet>,
+    #[prost(message, optional, tag = "4")]
+    pub second: ::core::option::Option<AttestedSet>,
+}
+/// An upload's hash with its sender's signature "upload", and the cohort it was masked under, without one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignedUpload {
+    /// The cohort.
+    #[prost(message, optional, tag = "1")]
+    pub cohort: ::core::option::Option<CohortReady>,
+    /// 32 bytes, and the signature.
+    #[prost(bytes = "vec", tag = "2")]
+    pub upload_hash: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub sig: ::prost::alloc::vec::Vec<u8>,
+}
+/// Uploads of one member under two cohorts of one attempt.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoContexts {
+    /// The attempt, and the member's roster index.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    #[prost(uint32, tag = "2")]
+    pub member: u32,
+    /// Both signed by the member.
+    #[prost(message, optional, tag = "3")]
+    pub first: ::core::option::Option<SignedUpload>,
+    #[prost(message, optional, tag = "4")]
+    pub second: ::core::option::Option<SignedUpload>,
+}
+/// A share that is not the one its dealer committed to.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WrongShare {
+    /// The attempt, the dealer's roster index, and what the dealer signed.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    #[prost(uint32, tag = "2")]
+    pub dealer: u32,
+    #[prost(message, optional, tag = "3")]
+    pub commit: ::core::option::Option<RoundCommit>,
+    /// The holder it was sealed for, by position from 1, and the key of that one ciphertext, 32 bytes, given away by the holder.
+    #[prost(uint32, tag = "4")]
+    pub position: u32,
+    #[prost(bytes = "vec", tag = "5")]
+    pub k_share: ::prost::alloc::vec::Vec<u8>,
+}
+/// A released scalar that is not the committed one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WrongScalar {
+    /// The attempt, the dealer's roster index, and the dealer's commit, which the path leads to the cohort's root.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    #[prost(uint32, tag = "2")]
+    pub dealer: u32,
+    #[prost(message, optional, tag = "3")]
+    pub commit: ::core::option::Option<RoundCommit>,
+    #[prost(message, optional, tag = "4")]
+    pub core_path: ::core::option::Option<MerklePath>,
+    /// The cohort and the survivors that the holder signed for; the coordinator's signatures are left out.
+    #[prost(message, optional, tag = "5")]
+    pub cohort: ::core::option::Option<CohortReady>,
+    #[prost(message, optional, tag = "6")]
+    pub proposal: ::core::option::Option<SurvivorProposal>,
+    /// The whole list, since the holder's signature is over the whole: one share of each member in it.
+    #[prost(message, optional, tag = "7")]
+    pub list: ::core::option::Option<UnmaskList>,
+}
+/// A released scalar and the holder it is from.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct IndexedScalar {
+    /// Position of the holder, from 1.
+    #[prost(uint32, tag = "1")]
+    pub position: u32,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub scalar: ::prost::alloc::vec::Vec<u8>,
+}
+/// Committed shares that do not give the committed secret.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct InconsistentDealing {
+    /// The attempt, the dealer's roster index, and what the dealer signed.
+    #[prost(message, optional, tag = "1")]
+    pub attempt: ::core::option::Option<StatedAttempt>,
+    #[prost(uint32, tag = "2")]
+    pub dealer: u32,
+    #[prost(message, optional, tag = "3")]
+    pub commit: ::core::option::Option<RoundCommit>,
+    /// Shares of one of its secrets, as many as the threshold.
+    #[prost(enumeration = "FaultSecret", tag = "4")]
+    pub secret: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub scalars: ::prost::alloc::vec::Vec<IndexedScalar>,
+}
+/// Which of a dealer's two secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum FaultSecret {
+    /// Never written.
+    Unspecified = 0,
+    /// The self-mask scalar.
+    SelfMask = 1,
+    /// The rescue scalar.
+    Rescue = 2,
+}
+impl FaultSecret {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "FAULT_SECRET_UNSPECIFIED",
+            Self::SelfMask => "FAULT_SECRET_SELF_MASK",
+            Self::Rescue => "FAULT_SECRET_RESCUE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "FAULT_SECRET_UNSPECIFIED" => Some(Self::Unspecified),
+            "FAULT_SECRET_SELF_MASK" => Some(Self::SelfMask),
+            "FAULT_SECRET_RESCUE" => Some(Self::Rescue),
+            _ => None,
+        }
+    }
+}

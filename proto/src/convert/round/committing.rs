@@ -66,26 +66,41 @@ impl OverRoster for pb::CohortReady {
     type Value = Signed<Cohort>;
 
     fn over(self, roster_size: u32) -> Result<Self::Value, ConvertError> {
-        let value = Cohort {
-            ann_hash: digest("ann_hash", &self.ann_hash)?,
-            members: set("cohort_bitmap", roster_size, &self.cohort_bitmap)?,
-            root: digest("cohort_root", &self.cohort_root)?,
-        };
         Ok(Signed {
-            value,
+            value: cohort(&self, roster_size)?,
             signature: signature("sig", &self.sig)?,
         })
     }
 }
 
+/// What is signed of a cohort; whether a signature stands beside it is not looked at.
+pub(in crate::convert) fn cohort(
+    message: &pb::CohortReady,
+    roster_size: u32,
+) -> Result<Cohort, ConvertError> {
+    Ok(Cohort {
+        ann_hash: digest("ann_hash", &message.ann_hash)?,
+        members: set("cohort_bitmap", roster_size, &message.cohort_bitmap)?,
+        root: digest("cohort_root", &message.cohort_root)?,
+    })
+}
+
 impl From<Signed<Cohort>> for pb::CohortReady {
     fn from(Signed { value, signature }: Signed<Cohort>) -> Self {
         Self {
-            ann_hash: value.ann_hash.0.to_vec(),
-            cohort_bitmap: value.members.as_bytes().to_vec(),
-            cohort_root: value.root.0.to_vec(),
             sig: signature.0.to_vec(),
+            ..bare_cohort(&value)
         }
+    }
+}
+
+/// A cohort without its signature.
+pub(in crate::convert) fn bare_cohort(value: &Cohort) -> pb::CohortReady {
+    pb::CohortReady {
+        ann_hash: value.ann_hash.0.to_vec(),
+        cohort_bitmap: value.members.as_bytes().to_vec(),
+        cohort_root: value.root.0.to_vec(),
+        sig: Vec::new(),
     }
 }
 
@@ -198,7 +213,10 @@ fn or_own<const N: usize>(
     }
 }
 
-fn path(field: &'static str, message: pb::MerklePath) -> Result<Vec<Digest>, ConvertError> {
+pub(in crate::convert) fn path(
+    field: &'static str,
+    message: pb::MerklePath,
+) -> Result<Vec<Digest>, ConvertError> {
     at_most(field, message.hashes.len(), MAX_PATH, "hashes")?;
     message
         .hashes
@@ -207,7 +225,7 @@ fn path(field: &'static str, message: pb::MerklePath) -> Result<Vec<Digest>, Con
         .collect()
 }
 
-fn merkle_path(hashes: &[Digest]) -> pb::MerklePath {
+pub(in crate::convert) fn merkle_path(hashes: &[Digest]) -> pb::MerklePath {
     pb::MerklePath {
         hashes: hashes.iter().map(|hash| hash.0.to_vec()).collect(),
     }

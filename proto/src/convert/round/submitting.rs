@@ -117,26 +117,41 @@ impl OverRoster for pb::SurvivorProposal {
     type Value = Signed<SurvivorProposal>;
 
     fn over(self, roster_size: u32) -> Result<Self::Value, ConvertError> {
-        let value = SurvivorProposal {
-            ctx: digest("ctx", &self.ctx)?,
-            survivors: set("survivors_bitmap", roster_size, &self.survivors_bitmap)?,
-            upload_root: digest("upload_root", &self.upload_root)?,
-        };
         Ok(Signed {
-            value,
+            value: proposal(&self, roster_size)?,
             signature: signature("sig", &self.sig)?,
         })
     }
 }
 
+/// What is signed of a proposal; whether a signature stands beside it is not looked at.
+pub(in crate::convert) fn proposal(
+    message: &pb::SurvivorProposal,
+    roster_size: u32,
+) -> Result<SurvivorProposal, ConvertError> {
+    Ok(SurvivorProposal {
+        ctx: digest("ctx", &message.ctx)?,
+        survivors: set("survivors_bitmap", roster_size, &message.survivors_bitmap)?,
+        upload_root: digest("upload_root", &message.upload_root)?,
+    })
+}
+
 impl From<Signed<SurvivorProposal>> for pb::SurvivorProposal {
     fn from(Signed { value, signature }: Signed<SurvivorProposal>) -> Self {
         Self {
-            ctx: value.ctx.0.to_vec(),
-            survivors_bitmap: value.survivors.as_bytes().to_vec(),
-            upload_root: value.upload_root.0.to_vec(),
             sig: signature.0.to_vec(),
+            ..bare_proposal(&value)
         }
+    }
+}
+
+/// A proposal without its signature.
+pub(in crate::convert) fn bare_proposal(value: &SurvivorProposal) -> pb::SurvivorProposal {
+    pb::SurvivorProposal {
+        ctx: value.ctx.0.to_vec(),
+        survivors_bitmap: value.survivors.as_bytes().to_vec(),
+        upload_root: value.upload_root.0.to_vec(),
+        sig: Vec::new(),
     }
 }
 
