@@ -3,6 +3,9 @@
 //! A blob is durable before anything names it: it is written under a passing name, hashed on the way, synced, and only then given its
 //! name. What a blob holds is its writer's business; whether anybody still needs it is the journal's. Calls block: an async caller puts
 //! them on a blocking thread. The directory belongs to one process, which holds the journal's lock.
+//!
+//! After a sync that failed nobody can know what is on the disk, and a second one would only seem to succeed: all later writes are
+//! refused, and [`Blobs::failed`] tells the server to exit.
 
 use std::{
     collections::BTreeSet,
@@ -17,17 +20,23 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate};
+use tokio::sync::watch;
 use veilsum_common::blob::BlobRef;
 use veilsum_secagg::Digest;
 
 #[cfg(test)]
 mod tests;
+mod uploads;
+
+pub use uploads::Slot;
 
 /// A directory of blobs; its clones share it.
 #[derive(Clone)]
 pub struct Blobs {
     dir: Arc<Path>,
     staged: Arc<AtomicU64>,
+    sync: fn(&File) -> io::Result<()>,
+    failure: watch::Sender<Option<Error>>,
 }
 
 impl Blobs {
@@ -45,7 +54,51 @@ impl Blobs {
         Ok(Self {
             dir: dir.into(),
             staged: Arc::default(),
+            sync: File::sync_all,
+            failure: watch::Sender::new(None),
         })
+    }
+
+    /// Waits until a sync has failed, and tells which. The process must exit then.
+    pub async fn failed(&self) -> Error {
+        let mut failure = self.failure.subscribe();
+        let failed = failure.wait_for(Option::is_some).await;
+        let failed = failed.expect("self keeps the sending half alive");
+        failed.clone().expect("that is what was waited for")
+    }
+
+    /// Nothing more is promised after a failed sync.
+    fn check(&self) -> Result<(), Error> {
+        self.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
+        self.check()?;
+        (self.sync)(file).map_err(|source| {
+            let error = Error::NotDurable {
+                path: path.to_owned(),
+                source: source.into(),
+            };
+            tracing::error!(%error, "a sync failed");
+            self.failure.send_replace(Some(error.clone()));
+            error
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
+        self.sync(&File::open(dir).map_err(at(dir))?, dir)
+    }
+
+    /// Makes a directory below this one durable, with those in between.
+    fn make_dirs(&self, dir: &Path) -> Result<(), Error> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        make_dir(dir).map_err(at(dir))?;
+        let above = dir.ancestors().skip(1);
+        above
+            .take_while(|above| above.starts_with(&*self.dir))
+            .try_for_each(|above| self.sync_dir(above))
     }
 
     /// Begins a blob of `len_bytes` bytes and reserves room for it, so that a full disk is met here and not in the middle.
@@ -53,6 +106,7 @@ impl Blobs {
     /// # Errors
     /// [`Error::Io`]; its kind is `StorageFull` if there is no room.
     pub fn stage(&self, len_bytes: u64) -> Result<BlobWriter, Error> {
+        self.check()?;
         let path = self
             .dir
             .join(STAGING)
@@ -90,25 +144,7 @@ impl Blobs {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Length`], [`Error::Io`].
     pub fn open(&self, blob: &BlobRef) -> Result<File, Error> {
-        let path = self.path(&blob.digest);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::NotFound {
-                    digest: blob.digest,
-                });
-            }
-            opened => opened.map_err(at(&path))?,
-        };
-        let found_bytes = file.metadata().map_err(at(&path))?.len();
-        if found_bytes == blob.len_bytes {
-            Ok(file)
-        } else {
-            Err(Error::Length {
-                digest: blob.digest,
-                expected_bytes: blob.len_bytes,
-                found_bytes,
-            })
-        }
+        open_at(&self.path(&blob.digest), blob)
     }
 
     /// Reads a whole blob and checks its digest.
@@ -116,20 +152,7 @@ impl Blobs {
     /// # Errors
     /// As [`Blobs::open`], and [`Error::Corrupt`].
     pub fn read(&self, blob: &BlobRef) -> Result<Vec<u8>, Error> {
-        let file = self.open(blob)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(blob.len_bytes).unwrap_or(0));
-        file.take(blob.len_bytes)
-            .read_to_end(&mut bytes)
-            .map_err(at(&self.path(&blob.digest)))?;
-        let found = Digest::of_bulk(&bytes);
-        if found == blob.digest {
-            Ok(bytes)
-        } else {
-            Err(Error::Corrupt {
-                expected: blob.digest,
-                found,
-            })
-        }
+        read_at(&self.path(&blob.digest), blob)
     }
 
     /// Removes a blob, if it is there. Equal bytes are one blob, whoever wrote them: the caller knows that nothing else names it.
@@ -137,15 +160,10 @@ impl Blobs {
     /// # Errors
     /// [`Error::Io`].
     pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&path)(error)),
-            // Not synced: should the file come back after a power cut, nothing names it and a sweep takes it away.
-            _ => Ok(()),
-        }
+        remove_at(&self.path(digest))
     }
 
-    /// Removes every blob that is not `referenced` and says how many those were.
+    /// Removes every blob and every staged upload that is not `referenced` and says how many those were.
     ///
     /// Only for a start, before anything is staged: a blob that was finished a moment ago and is not journalled yet would go too.
     ///
@@ -169,7 +187,7 @@ impl Blobs {
                 }
             }
         }
-        Ok(swept)
+        Ok(swept + self.sweep_uploads(referenced)?)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -212,38 +230,57 @@ impl BlobWriter {
         self.written_bytes
     }
 
-    /// Makes the blob durable under its name. If a blob with these bytes is there already, that one stays.
+    /// Makes the blob durable under its name. If a blob with these bytes is there already, that one stays; a damaged one is replaced.
     ///
     /// # Errors
-    /// [`Error::TooShort`] if fewer bytes came than were declared. [`Error::Io`]: the blob must then not be named anywhere, and after a
-    /// failed fsync the process has to exit.
+    /// [`Error::TooShort`] if fewer bytes came than were declared. [`Error::Io`], [`Error::NotDurable`]: the blob must then not be named
+    /// anywhere.
     pub fn finish(self) -> Result<BlobRef, Error> {
+        let blob = self.complete()?;
+        self.name(&self.blobs.path(&blob.digest), &blob)?;
+        Ok(blob)
+    }
+
+    /// What was written, if it is all that was declared.
+    fn complete(&self) -> Result<BlobRef, Error> {
         if self.written_bytes < self.declared_bytes {
             return Err(Error::TooShort {
                 declared_bytes: self.declared_bytes,
                 found_bytes: self.written_bytes,
             });
         }
-        self.file.sync_all().map_err(at(&self.path))?;
-        let digest = Digest(*self.hasher.finalize().as_bytes());
-        let path = self.blobs.path(&digest);
-        let shelf = path.parent().expect("a blob's path has the shelf in it");
-        make_dir(shelf)
-            .and_then(|()| sync_dir(&self.blobs.dir))
-            .map_err(at(shelf))?;
-        match fs::hard_link(&self.path, &path) {
-            // Its writer may not have come to the sync below.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                File::open(&path).and_then(|blob| blob.sync_all())
-            }
-            linked => linked,
-        }
-        .and_then(|()| sync_dir(shelf))
-        .map_err(at(&path))?;
         Ok(BlobRef {
-            digest,
+            digest: Digest(*self.hasher.finalize().as_bytes()),
             len_bytes: self.written_bytes,
         })
+    }
+
+    /// Bytes first, then the name, then the directory that holds the name.
+    fn name(&self, path: &Path, blob: &BlobRef) -> Result<(), Error> {
+        let blobs = &self.blobs;
+        blobs.sync(&self.file, &self.path)?;
+        let dir = path.parent().expect("a blob's path has its shelf in it");
+        blobs.make_dirs(dir)?;
+        match fs::hard_link(&self.path, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.settle(path, blob)?,
+            linked => linked.map_err(at(path))?,
+        }
+        blobs.sync_dir(dir)
+    }
+
+    /// What has the name already is kept if it is whole. Its writer may not have come to syncing it.
+    fn settle(&self, path: &Path, blob: &BlobRef) -> Result<(), Error> {
+        match read_at(path, blob) {
+            Ok(_) => self.blobs.sync(&File::open(path).map_err(at(path))?, path),
+            Err(Error::Corrupt { .. } | Error::Length { .. }) => {
+                tracing::warn!(path = %path.display(), "a damaged blob is replaced by the same bytes anew; check the disk");
+                let fresh = self.path.with_extension("again");
+                fs::hard_link(&self.path, &fresh)
+                    .and_then(|()| fs::rename(&fresh, path))
+                    .map_err(at(path))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -256,7 +293,7 @@ impl Drop for BlobWriter {
 }
 
 /// Why a blob could not be written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such blob.
     #[error("there is no blob {digest}")]
@@ -306,21 +343,87 @@ pub enum Error {
         /// The file or directory.
         path: PathBuf,
         /// What the operating system says.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
+    /// A sync failed: what is on the disk is unknown, here and in all that was written before.
+    #[error("{} cannot be made durable: {source}; see to the disk, then start again", path.display())]
+    NotDurable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system says.
+        source: Arc<io::Error>,
+    },
+}
+
+impl Error {
+    /// Reading an open blob failed.
+    pub fn io(blobs: &Blobs, blob: &BlobRef, source: io::Error) -> Self {
+        at(&blobs.path(&blob.digest))(source)
+    }
+
+    /// Whether the disk has no room, so that the same may succeed later.
+    pub fn is_full(&self) -> bool {
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    |source| Error::Io { path, source }
+    |source| Error::Io {
+        path,
+        source: source.into(),
+    }
+}
+
+fn open_at(path: &Path, blob: &BlobRef) -> Result<File, Error> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Error::NotFound {
+                digest: blob.digest,
+            });
+        }
+        opened => opened.map_err(at(path))?,
+    };
+    let found_bytes = file.metadata().map_err(at(path))?.len();
+    if found_bytes == blob.len_bytes {
+        Ok(file)
+    } else {
+        Err(Error::Length {
+            digest: blob.digest,
+            expected_bytes: blob.len_bytes,
+            found_bytes,
+        })
+    }
+}
+
+fn read_at(path: &Path, blob: &BlobRef) -> Result<Vec<u8>, Error> {
+    let file = open_at(path, blob)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(blob.len_bytes).unwrap_or(0));
+    file.take(blob.len_bytes)
+        .read_to_end(&mut bytes)
+        .map_err(at(path))?;
+    let found = Digest::of_bulk(&bytes);
+    if found == blob.digest {
+        Ok(bytes)
+    } else {
+        Err(Error::Corrupt {
+            expected: blob.digest,
+            found,
+        })
+    }
+}
+
+fn remove_at(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(at(path)(error)),
+        // Not synced: should the file come back after a power cut, nothing names it and a sweep takes it away.
+        _ => Ok(()),
+    }
 }
 
 fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// Some file systems cannot reserve. A full disk is then met by a write, which is later but no less safe.

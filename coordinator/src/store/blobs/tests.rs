@@ -171,3 +171,86 @@ fn a_blob_that_cannot_fit_is_refused_before_its_first_byte() {
     assert!(matches!(error, Error::Io { .. }), "{error:?}");
     assert_eq!(staged(&blobs), 0);
 }
+
+fn slot(run: u8, index: u32) -> Slot {
+    let stream = crate::store::StreamId::round(veilsum_common::RunId::from_bytes([run; 16]), 1, 2);
+    Slot { stream, index }
+}
+
+fn upload(blobs: &Blobs, slot: &Slot, bytes: &[u8]) -> BlobRef {
+    let mut writer = blobs.stage(bytes.len() as u64).unwrap();
+    writer.write(bytes).unwrap();
+    writer.finish_upload(slot).unwrap()
+}
+
+#[test]
+fn equal_uploads_of_two_rounds_do_not_share_a_fate() {
+    let (_dir, blobs) = blobs();
+    let (one, other) = (slot(1, 3), slot(2, 3));
+    let blob = upload(&blobs, &one, b"the same");
+    assert_eq!(upload(&blobs, &other, b"the same"), blob);
+    assert_eq!(blobs.put(b"the same").unwrap(), blob);
+    blobs.discard_uploads(one.stream).unwrap();
+    let gone = blobs.read_upload(&one, &blob);
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    assert_eq!(blobs.read_upload(&other, &blob).unwrap(), b"the same");
+    blobs.remove(&blob.digest).unwrap();
+    assert_eq!(blobs.read_upload(&other, &blob).unwrap(), b"the same");
+}
+
+#[test]
+fn one_upload_of_a_round_can_go_without_the_others() {
+    let (_dir, blobs) = blobs();
+    let (mine, theirs) = (slot(1, 3), slot(1, 4));
+    let blob = upload(&blobs, &mine, b"the same");
+    upload(&blobs, &theirs, b"the same");
+    for _ in 0..2 {
+        blobs.remove_upload(&mine, &blob.digest).unwrap();
+    }
+    assert_eq!(blobs.read_upload(&theirs, &blob).unwrap(), b"the same");
+}
+
+#[test]
+fn a_sweep_takes_uploads_that_nothing_names_and_keeps_the_others() {
+    let (_dir, blobs) = blobs();
+    let named = upload(&blobs, &slot(1, 3), b"journalled");
+    let stray = upload(&blobs, &slot(1, 4), b"cut short before its entry");
+    let lone = upload(&blobs, &slot(2, 0), b"of a round that is over");
+    assert_eq!(blobs.sweep(&BTreeSet::from([named.digest])).unwrap(), 2);
+    assert_eq!(
+        blobs.read_upload(&slot(1, 3), &named).unwrap(),
+        b"journalled"
+    );
+    assert!(blobs.read_upload(&slot(1, 4), &stray).is_err());
+    let left = blobs.upload_path(&slot(2, 0), &lone.digest);
+    assert!(!left.parent().unwrap().exists());
+}
+
+#[test]
+fn bytes_that_are_there_already_are_verified_and_replaced_if_they_are_damaged() {
+    let (_dir, blobs) = blobs();
+    let blob = blobs.put(b"precious").unwrap();
+    for damage in [b"precioux".as_slice(), b"", b"precious and more"] {
+        fs::write(blobs.path(&blob.digest), damage).unwrap();
+        assert_eq!(blobs.put(b"precious").unwrap(), blob);
+        assert_eq!(blobs.read(&blob).unwrap(), b"precious");
+    }
+    assert_eq!(staged(&blobs), 0);
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_promised_any_more() {
+    let (_dir, blobs) = blobs();
+    let before = blobs.put(b"before").unwrap();
+    let broken = Blobs {
+        sync: |_| Err(io::Error::from_raw_os_error(5)),
+        ..blobs.clone()
+    };
+    let error = broken.put(b"lost").unwrap_err();
+    assert!(matches!(error, Error::NotDurable { .. }), "{error:?}");
+    // The kernel reports it once; a second sync would seem to succeed.
+    let again = blobs.put(b"lost").unwrap_err();
+    assert!(matches!(again, Error::NotDurable { .. }), "{again:?}");
+    assert!(matches!(blobs.failed().await, Error::NotDurable { .. }));
+    assert_eq!(blobs.read(&before).unwrap(), b"before");
+}
