@@ -91,6 +91,12 @@ pub const MAX_METRIC_BOUND: f64 = 1e12;
 pub const PIECE_BYTES: usize = 256 * 1024;
 /// Longest message that is not a stream: the usual gRPC limit, set explicitly.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Uploads under way at once, at one coordinator: each holds a chunk of 1 MiB and a window of 1 MiB, so that all of them take 1 GiB.
+pub const MAX_UPLOADS: usize = 512;
+/// Longest silence of an upload: far above a lost packet's retransmissions, so that only a peer that is gone or idle meets it.
+pub const UPLOAD_STALL_MS: u64 = 60_000;
+/// When to ask again where there is no room now: long enough for a call to end, short beside a round.
+pub const RETRY_AFTER_MS: u64 = 1_000;
 /// Longest journal entry; what may be longer is a blob that the entry names.
 pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 /// Entries of one append: a batch of answers shares one fsync, and none waits long for it.

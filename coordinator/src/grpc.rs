@@ -4,21 +4,30 @@ mod auth;
 pub mod round_service;
 pub mod run_service;
 pub mod status;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic::Status;
+use tonic::service::Routes;
 use veilsum_common::ids::RunId;
+use veilsum_common::limits::{MAX_MESSAGE_BYTES, MAX_UPLOADS, UPLOAD_STALL_MS};
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
+use veilsum_proto::pb::round_service_server::RoundServiceServer;
+use veilsum_proto::pb::run_service_server::RunServiceServer;
 
 use crate::live::{LiveRun, Shared};
 use crate::store::Journal;
+use crate::transfer::Turns;
 
 pub use auth::Caller;
+use round_service::Rounds;
+use run_service::Runs;
 
 /// What the services share.
 pub struct Context<J> {
@@ -30,6 +39,10 @@ pub struct Context<J> {
     pub shutdown: Shutdown,
     /// Coordinator keys of the runs, one file each.
     pub keys_dir: PathBuf,
+    /// Whose turn it is to upload.
+    pub turns: Turns,
+    /// How long an upload may be silent.
+    stall: Duration,
     /// Serialises run creation, so that one request id makes one run.
     pub creating: tokio::sync::Mutex<()>,
     runs: RwLock<BTreeMap<RunId, Arc<LiveRun<J>>>>,
@@ -49,6 +62,8 @@ impl<J: Journal> Context<J> {
             federation,
             shutdown,
             keys_dir,
+            turns: Turns::new(MAX_UPLOADS),
+            stall: Duration::from_millis(UPLOAD_STALL_MS),
             creating: tokio::sync::Mutex::new(()),
             runs: RwLock::default(),
             created: watch::channel(0).0,
@@ -61,6 +76,17 @@ impl<J: Journal> Context<J> {
         runs.insert(run.spec().run_id(), run);
         drop(runs);
         self.created.send_modify(|count| *count += 1);
+    }
+
+    /// How long an upload may be silent, if not as long as the limits say.
+    pub fn with_stall(self, stall: Duration) -> Self {
+        Self { stall, ..self }
+    }
+
+    /// How many uploads there may be at once, if not as many as the limits say.
+    pub fn with_uploads(self, limit: usize) -> Self {
+        let turns = Turns::new(limit);
+        Self { turns, ..self }
     }
 
     /// All runs.
@@ -85,3 +111,15 @@ impl<J: Journal> Context<J> {
             .ok_or_else(|| status::no_such_run(id))
     }
 }
+
+/// All services on one path tree.
+pub fn services<J: Journal>(context: &Arc<Context<J>>) -> Routes {
+    let rounds = RoundServiceServer::new(Rounds(Arc::clone(context)));
+    let runs = RunServiceServer::new(Runs(Arc::clone(context)));
+    Routes::new(rounds.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(runs.max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .prepare()
+}
+
+#[cfg(test)]
+mod tests;

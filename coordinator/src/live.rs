@@ -375,7 +375,7 @@ impl<J: Journal> LiveRun<J> {
             tokio::spawn(async move {
                 match output {
                     round::Output::Compute => live.compute(next.model).await,
-                    round::Output::Discard(staged) => live.discard(staged).await,
+                    round::Output::Discard(_) => live.discard(&next).await,
                     round::Output::End(outcome) => live.end_round(&next, outcome).await,
                 }
             });
@@ -409,13 +409,12 @@ impl<J: Journal> LiveRun<J> {
         }
     }
 
-    async fn discard(self: &Arc<Self>, staged: Vec<BlobRef>) {
-        let shared = Arc::clone(&self.shared);
+    async fn discard(&self, next: &NextRound) {
+        let uploads = self.shared.uploads.clone();
+        let stream = StreamId::round(self.id(), next.epoch, next.seq);
         let removed = tokio::task::spawn_blocking(move || {
-            for blob in staged {
-                if let Err(error) = shared.uploads.remove(&blob.digest) {
-                    tracing::debug!(%error, "a staged upload was gone already");
-                }
+            if let Err(error) = uploads.discard_uploads(stream) {
+                tracing::warn!(%error, "staged uploads could not be removed; the next start tries again");
             }
         });
         drop(removed.await);

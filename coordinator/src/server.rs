@@ -7,8 +7,6 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tonic::service::Routes;
-use veilsum_common::limits::MAX_MESSAGE_BYTES;
 use veilsum_common::run::RunSpec;
 use veilsum_daemon::files;
 use veilsum_daemon::identity::Federation;
@@ -19,9 +17,9 @@ use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
 use veilsum_secagg::keys::{Identity, Seed};
 
-use crate::grpc::Context;
 use crate::grpc::round_service::Rounds;
 use crate::grpc::run_service::Runs;
+use crate::grpc::{self, Context};
 use crate::live::{LiveRun, Shared};
 use crate::serve::{Limits, serve};
 use crate::store::blobs::{Blobs, Error as BlobError};
@@ -61,9 +59,9 @@ pub enum ServerError {
         /// What is missing or damaged.
         what: &'static str,
     },
-    /// The directory of staged uploads cannot be used.
+    /// A blob could not be made durable, or the directory of staged uploads cannot be used.
     #[error(transparent)]
-    Uploads(#[from] BlobError),
+    Blobs(#[from] BlobError),
     /// A directory cannot be made.
     #[error(transparent)]
     Files(#[from] files::FileError),
@@ -86,7 +84,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     });
     let shutdown = parts.shutdown.clone();
     let context = Arc::new(Context::new(
-        shared,
+        Arc::clone(&shared),
         parts.federation,
         shutdown.clone(),
         keys_dir,
@@ -96,11 +94,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RoundServiceServer<Rounds<J>>>().await;
     health.set_serving::<RunServiceServer<Runs<J>>>().await;
-    let rounds = RoundServiceServer::new(Rounds(Arc::clone(&context)));
-    let runs = RunServiceServer::new(Runs(Arc::clone(&context)));
-    let routes = Routes::new(health_service)
-        .add_service(rounds.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(runs.max_decoding_message_size(MAX_MESSAGE_BYTES));
+    let routes = grpc::services(&context).add_service(health_service);
 
     let stop = shutdown.clone();
     let serving = serve(
@@ -116,6 +110,14 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     tokio::select! {
         () = &mut serving => Ok(()),
         Some(error) = failed.recv() => {
+            shutdown.trigger();
+            Err(error.into())
+        }
+        error = shared.blobs.failed() => {
+            shutdown.trigger();
+            Err(error.into())
+        }
+        error = shared.uploads.failed() => {
             shutdown.trigger();
             Err(error.into())
         }

@@ -1,9 +1,11 @@
 //! Bytes in and out: a masked update from the stream into a staged blob, and models out.
 //!
 //! An upload is wholly in or wholly out: its chunks are hashed as they come and written to one blob of exactly the run's length;
-//! only a whole, signed and durable upload becomes an event.
+//! only a whole, signed and durable upload becomes an event. What its trailer says is checked in between, by `grpc/upload.rs`, so that
+//! nothing is kept of an upload that nobody has signed.
 
-use std::io::Read as _;
+mod download;
+mod turns;
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::limits::PIECE_BYTES;
@@ -13,7 +15,13 @@ use veilsum_secagg::params::Params;
 use veilsum_secagg::participant::chunk_root;
 use veilsum_secagg::ring::{check_packed, packed_len};
 
-use crate::store::blobs::{BlobWriter, Blobs, Error as BlobError};
+use crate::store::blobs::{BlobWriter, Blobs, Error as BlobError, Slot};
+
+#[cfg(test)]
+mod tests;
+
+pub use download::Download;
+pub use turns::{NoTurn, Turn, Turns};
 
 /// Why an upload was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +64,12 @@ pub enum UploadError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// A piece has no bytes: a stream of them would never end.
+    #[error("the piece at byte {offset} has no bytes")]
+    Empty {
+        /// Where it would begin.
+        offset: u64,
+    },
     /// A chunk's padding is not zero.
     #[error(transparent)]
     Packing(#[from] veilsum_secagg::Fault),
@@ -84,10 +98,7 @@ impl Intake {
         let mut lens: Vec<u32> = (0..params.chunks())
             .map(|chunk| params.chunk_len(chunk))
             .collect();
-        let total_bytes = lens
-            .iter()
-            .map(|&len| packed_len(len, ring_bits) as u64)
-            .sum();
+        let total_bytes = packed_bytes(params);
         lens.reverse();
         Ok(Self {
             writer: blobs.stage(total_bytes)?,
@@ -105,24 +116,7 @@ impl Intake {
     /// [`UploadError`]; the upload is void then.
     pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<(), UploadError> {
         let expected = self.writer.written_bytes() + self.chunk.len() as u64;
-        if piece.offset != expected {
-            return Err(UploadError::Offset {
-                expected,
-                found: piece.offset,
-            });
-        }
-        let (have_bytes, limit_bytes) = (piece.data.len(), PIECE_BYTES);
-        if have_bytes > limit_bytes {
-            return Err(UploadError::Piece {
-                have_bytes,
-                limit_bytes,
-            });
-        }
-        if blake3::hash(&piece.data).as_bytes()[..] != piece.blake3[..] {
-            return Err(UploadError::Damaged {
-                offset: piece.offset,
-            });
-        }
+        check_piece(piece, expected)?;
         let mut rest = &piece.data[..];
         while !rest.is_empty() {
             rest = self.fill(rest)?;
@@ -150,11 +144,11 @@ impl Intake {
         Ok(rest)
     }
 
-    /// Ends the upload: gives the durable blob and the root over its chunks.
+    /// Ends the pieces: gives what arrived, not durable yet, and the root over its chunks.
     ///
     /// # Errors
-    /// [`UploadError::TooShort`], [`UploadError::Store`].
-    pub fn finish(self) -> Result<(BlobRef, Digest), UploadError> {
+    /// [`UploadError::TooShort`].
+    pub fn complete(self) -> Result<Arrived, UploadError> {
         let short = UploadError::TooShort {
             have_bytes: self.writer.written_bytes() + self.chunk.len() as u64,
             need_bytes: self.total_bytes,
@@ -162,43 +156,90 @@ impl Intake {
         if !self.lens.is_empty() {
             return Err(short);
         }
-        let root = chunk_root(&self.hashes).ok_or(short)?;
-        Ok((self.writer.finish()?, root))
+        let chunk_root = chunk_root(&self.hashes).ok_or(short)?;
+        Ok(Arrived {
+            writer: self.writer,
+            chunk_root,
+        })
     }
 }
 
-/// The pieces of a blob from `offset` on, each with its hash.
-///
-/// # Errors
-/// [`BlobError`] if the blob is gone or shorter than it was.
-pub fn pieces(
-    blobs: &Blobs,
-    blob: &BlobRef,
-    offset: u64,
-) -> Result<impl Iterator<Item = Result<pb::BlobChunk, BlobError>> + Send + use<>, BlobError> {
-    let whole = blobs.read(blob)?;
-    let total_bytes = whole.len() as u64;
-    let start = usize::try_from(offset)
-        .unwrap_or(usize::MAX)
-        .min(whole.len());
-    let mut reader = std::io::Cursor::new(whole);
-    reader.set_position(start as u64);
-    let mut at = offset;
-    Ok(std::iter::from_fn(move || {
-        let mut data = vec![0; PIECE_BYTES];
-        let count = reader.read(&mut data).unwrap_or(0);
-        if count == 0 {
-            return None;
-        }
-        data.truncate(count);
-        let hash = blake3::hash(&data).as_bytes().to_vec();
-        let piece = pb::BlobChunk {
-            offset: at,
-            data: data.into(),
-            blake3: hash,
+/// A whole upload that nobody has vouched for yet. Dropped, it leaves nothing behind.
+pub struct Arrived {
+    writer: BlobWriter,
+    /// The root over the chunks that arrived.
+    pub chunk_root: Digest,
+}
+
+impl Arrived {
+    /// Makes it durable as an upload of `slot`; only for one whose trailer was checked against the chunk root.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub fn stage(self, slot: &Slot) -> Result<BlobRef, BlobError> {
+        self.writer.finish_upload(slot)
+    }
+}
+
+/// The pieces of an upload that is known already: counted, and thrown away.
+pub struct Skipping {
+    next: u64,
+    total_bytes: u64,
+}
+
+impl Skipping {
+    /// Expects one packed vector of the run.
+    pub fn new(params: &Params) -> Self {
+        let total_bytes = packed_bytes(params);
+        Self {
+            next: 0,
             total_bytes,
-        };
-        at += count as u64;
-        Ok::<_, BlobError>(piece).into()
-    }))
+        }
+    }
+
+    /// Lets the next piece go by.
+    ///
+    /// # Errors
+    /// As [`Intake::piece`].
+    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<(), UploadError> {
+        check_piece(piece, self.next)?;
+        self.next += piece.data.len() as u64;
+        if self.next > self.total_bytes {
+            return Err(UploadError::TooLong {
+                limit_bytes: self.total_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn packed_bytes(params: &Params) -> u64 {
+    (0..params.chunks())
+        .map(|chunk| packed_len(params.chunk_len(chunk), params.config().m) as u64)
+        .sum()
+}
+
+/// A piece must follow the one before, have bytes and not too many of them, and be what its hash says.
+fn check_piece(piece: &pb::UploadPiece, expected: u64) -> Result<(), UploadError> {
+    let (have_bytes, limit_bytes) = (piece.data.len(), PIECE_BYTES);
+    if piece.offset != expected {
+        return Err(UploadError::Offset {
+            expected,
+            found: piece.offset,
+        });
+    }
+    if have_bytes == 0 {
+        return Err(UploadError::Empty { offset: expected });
+    }
+    if have_bytes > limit_bytes {
+        return Err(UploadError::Piece {
+            have_bytes,
+            limit_bytes,
+        });
+    }
+    if blake3::hash(&piece.data).as_bytes()[..] == piece.blake3[..] {
+        Ok(())
+    } else {
+        Err(UploadError::Damaged { offset: expected })
+    }
 }

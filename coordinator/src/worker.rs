@@ -14,7 +14,7 @@ use veilsum_secagg::params::Params;
 use veilsum_secagg::ring::{LaneWidth, centred, packed_len, unpack};
 use veilsum_secagg::{Culprit, Digest, Error as Protocol};
 
-use crate::store::blobs::{Blobs, Error as BlobError};
+use crate::store::blobs::{Blobs, Error as BlobError, Slot};
 
 /// What the job reads, taken from the round while its machine stands still.
 pub struct Inputs {
@@ -23,7 +23,7 @@ pub struct Inputs {
     survivors: veilsum_secagg::Bitmap,
     commits: coordinator::Commits,
     lists: std::collections::BTreeMap<u32, veilsum_secagg::message::UnmaskList>,
-    uploads: Vec<(BlobRef, Vec<u8>)>,
+    uploads: Vec<(u32, BlobRef, Vec<u8>)>,
 }
 
 impl Inputs {
@@ -40,7 +40,7 @@ impl Inputs {
             commits: round.commits().clone(),
             lists: round.lists().clone(),
             uploads: kept
-                .map(|upload| (upload.blob, upload.metadata.clone()))
+                .map(|upload| (upload.item.index, upload.blob, upload.metadata.clone()))
                 .collect(),
             survivors,
         })
@@ -89,7 +89,7 @@ pub fn run(
     )
     .map_err(|error| JobError::Over(verdict(&error)))?;
     let metadata = metadata_sum(params, inputs, &unmasked);
-    let (sum, sum_hash) = vector_sum(params, stores.uploads, inputs, &unmasked)?;
+    let (sum, sum_hash) = vector_sum(spec, stores.uploads, inputs, &unmasked)?;
     let means = spec
         .metadata()
         .decode(&metadata)
@@ -119,7 +119,7 @@ fn verdict(error: &Protocol) -> Abort {
 
 fn metadata_sum(params: &Params, inputs: &Inputs, unmasked: &Unmasked) -> Vec<u64> {
     let mut sum = vec![0u64; params.config().meta_lanes as usize];
-    for (_, metadata) in &inputs.uploads {
+    for (_, _, metadata) in &inputs.uploads {
         for (total, lane) in sum.iter_mut().zip(metadata.chunks_exact(8)) {
             let lane = u64::from_le_bytes(lane.try_into().expect("chunks of eight bytes"));
             *total = total.wrapping_add(lane);
@@ -131,17 +131,20 @@ fn metadata_sum(params: &Params, inputs: &Inputs, unmasked: &Unmasked) -> Vec<u6
 
 /// The sum modulo 2^m, decoded as signed, and the hash of its lanes.
 fn vector_sum(
-    params: &Params,
+    spec: &RunSpec,
     uploads: &Blobs,
     inputs: &Inputs,
     unmasked: &Unmasked,
 ) -> Result<(Vec<i64>, Digest), JobError> {
+    let params = spec.params();
     let (ring_bits, width) = (params.config().m, params.lane());
     let mut sums: Vec<Vec<u64>> = (0..params.chunks())
         .map(|chunk| vec![0; params.chunk_len(chunk) as usize])
         .collect();
-    for (blob, _) in &inputs.uploads {
-        fold(params, &uploads.read(blob)?, &mut sums)?;
+    for &(index, blob, _) in &inputs.uploads {
+        let slot = Slot::of(spec.run_id(), &inputs.attempt, index);
+        let packed = uploads.read_upload(&slot, &blob)?;
+        fold(params, &packed, &mut sums)?;
     }
     let (mut decoded, mut hasher) = (Vec::new(), blake3::Hasher::new());
     for (chunk, mut sum) in (0..).zip(sums) {

@@ -14,7 +14,7 @@ use veilsum_common::ids::{RunId, SiteName};
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_common::time::Timestamp;
-use veilsum_coordinator::store::blobs::Blobs;
+use veilsum_coordinator::store::blobs::{Blobs, Slot};
 use veilsum_coordinator::worker;
 use veilsum_engine::machine::Machine as _;
 use veilsum_engine::participant::{Event, Step};
@@ -123,8 +123,14 @@ impl Simulation {
         let (spec, model) = (Arc::clone(&self.spec), self.model);
         let blobs = self.blobs.clone();
         self.round_ended_by(train, lost, |round, received| {
-            for upload in received.iter().flatten() {
-                blobs.put(&upload.packed).unwrap();
+            for (index, upload) in (0..).zip(received) {
+                let Some(Received { packed, .. }) = upload else {
+                    continue;
+                };
+                let slot = Slot::of(spec.run_id(), round.attempt(), index);
+                let mut writer = blobs.stage(packed.len() as u64).unwrap();
+                writer.write(packed).unwrap();
+                writer.finish_upload(&slot).unwrap();
             }
             let stores = worker::Stores {
                 models: &blobs,

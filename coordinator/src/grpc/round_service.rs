@@ -13,22 +13,21 @@ use veilsum_daemon::{binding, clock};
 use veilsum_engine::epoch;
 use veilsum_engine::notice::{Notice, Position};
 use veilsum_engine::rejection::{Abort, Rejection};
-use veilsum_engine::round::{self, Round, Upload};
+use veilsum_engine::round::{self, Round};
 use veilsum_engine::run::State;
 use veilsum_proto::convert::notice::{self, Voice};
-use veilsum_proto::convert::{self, OverRoster as _, Signed, required};
+use veilsum_proto::convert::{self, OverRoster as _, required};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_server::RoundService;
-use veilsum_secagg::context::Attempt;
 use veilsum_secagg::coordinator;
 use veilsum_secagg::keys::binding_message;
-use veilsum_secagg::message::{Advertisement, Cohort, Receipt, SurvivorItem, UploadTrailer};
+use veilsum_secagg::message::{Advertisement, SurvivorItem};
 
-use super::{Caller, Context, status};
+use super::{Caller, Context, status, upload};
 use crate::driver::{Handle, Refused};
 use crate::live::LiveRun;
 use crate::store::Journal;
-use crate::transfer::{self, Intake};
+use crate::transfer::Download;
 
 /// Notices of one answer at most; a site asks again at once.
 const NOTICES: usize = 64;
@@ -43,12 +42,12 @@ impl<J: Journal> Rounds<J> {
         Caller::of(request, &self.0.federation, Role::Participant)
     }
 
-    fn run(&self, bytes: &[u8]) -> Result<Arc<LiveRun<J>>, Status> {
+    pub(super) fn run(&self, bytes: &[u8]) -> Result<Arc<LiveRun<J>>, Status> {
         self.0.run(convert::run_id(bytes).map_err(status::convert)?)
     }
 
     /// The caller's place in the current round, if it is about `ann_hash`.
-    fn round(
+    pub(super) fn round(
         &self,
         run: &LiveRun<J>,
         caller: &Caller,
@@ -149,78 +148,6 @@ impl<J: Journal> Rounds<J> {
         )
         .map_err(|error| status::binding(&error))
     }
-
-    async fn receive(
-        &self,
-        caller: &Caller,
-        mut stream: Streaming<pb::SubmitMaskedRequest>,
-    ) -> Result<pb::UploadReceipt, Status> {
-        let Some(pb::submit_masked_request::Part::Header(header)) = next_part(&mut stream).await?
-        else {
-            return Err(status::invalid(&"an upload begins with its header"));
-        };
-        let run = self.run(&header.run_id)?;
-        let (round, index) = self.round(&run, caller, &header.ann_hash)?;
-        let known = round.read().uploads().get(&index).cloned();
-        if let Some(upload) = known {
-            return Ok(receipt(&run, &round, &upload)); // sent again: the first answer again
-        }
-        let (attempt, cohort) = expected(&round, index)?;
-        let parsed = (&header).try_into().map_err(status::convert)?;
-        coordinator::check_header(&attempt, &cohort, index, &parsed)
-            .map_err(|error| status::invalid(&error))?;
-        let (intake, trailer) = self.pieces(&attempt, &mut stream).await?;
-        let upload = finish(&attempt, &cohort, index, intake, trailer)?;
-        let submitted = round
-            .submit(
-                round::Event::Uploaded(Box::new(upload.clone())),
-                Some(caller.name.to_string()),
-            )
-            .await;
-        if let Err(Refused::Rejected(_)) = &submitted {
-            self.unstage(&round, &upload);
-        }
-        status::answer(submitted)?;
-        Ok(receipt(&run, &round, &upload))
-    }
-
-    /// Removes the bytes of an upload that came too late, unless they are those of the one that was accepted.
-    fn unstage(&self, round: &Handle<Round>, upload: &Upload) {
-        let kept = |known: &Upload| known.blob == upload.blob;
-        if round.read().uploads().values().any(kept) {
-            return;
-        }
-        let digest = &upload.blob.digest;
-        if let Err(error) = tokio::task::block_in_place(|| self.0.shared.uploads.remove(digest)) {
-            tracing::debug!(%error, "a refused upload could not be removed; the next start removes it");
-        }
-    }
-
-    async fn pieces(
-        &self,
-        attempt: &Attempt,
-        stream: &mut Streaming<pb::SubmitMaskedRequest>,
-    ) -> Result<(Intake, UploadTrailer), Status> {
-        let params = attempt.params();
-        let begin = || Intake::begin(params, &self.0.shared.uploads);
-        let mut intake =
-            tokio::task::block_in_place(begin).map_err(|error| status::upload(&error))?;
-        loop {
-            match next_part(stream).await? {
-                Some(pb::submit_masked_request::Part::Piece(piece)) => {
-                    tokio::task::block_in_place(|| intake.piece(&piece))
-                        .map_err(|error| status::upload(&error))?;
-                }
-                Some(pb::submit_masked_request::Part::Trailer(trailer)) => {
-                    return Ok((intake, trailer.try_into().map_err(status::convert)?));
-                }
-                Some(pb::submit_masked_request::Part::Header(_)) => {
-                    return Err(status::invalid(&"an upload has one header"));
-                }
-                None => return Err(status::invalid(&"the upload ended without its trailer")),
-            }
-        }
-    }
 }
 
 /// A machine that is not there. A run that goes on has one: it was just created, or the coordinator has started a moment ago, and a site
@@ -243,63 +170,6 @@ fn numbered<J: Journal>(run: &LiveRun<J>, number: u64) -> Result<Handle<epoch::E
     } else {
         Err(status::not_found("epoch"))
     }
-}
-
-async fn next_part(
-    stream: &mut Streaming<pb::SubmitMaskedRequest>,
-) -> Result<Option<pb::submit_masked_request::Part>, Status> {
-    Ok(stream.message().await?.and_then(|message| message.part))
-}
-
-/// What an upload of `index` would belong to.
-fn expected(round: &Handle<Round>, index: u32) -> Result<(Arc<Attempt>, Cohort), Status> {
-    let round = round.read();
-    let cohort = round
-        .expects_upload(index)
-        .map_err(|rejection| status::rejection(&rejection))?;
-    Ok((Arc::clone(round.attempt()), cohort.clone()))
-}
-
-/// Makes the bytes durable and checks the trailer against them.
-fn finish(
-    attempt: &Attempt,
-    cohort: &Cohort,
-    index: u32,
-    intake: Intake,
-    trailer: UploadTrailer,
-) -> Result<Upload, Status> {
-    let finished = tokio::task::block_in_place(|| intake.finish());
-    let (blob, chunk_root) = finished.map_err(|error| status::upload(&error))?;
-    let checked = coordinator::check_trailer(attempt, cohort, index, &chunk_root, &trailer);
-    let upload_hash = checked.map_err(|error| status::invalid(&error))?;
-    let item = SurvivorItem {
-        index,
-        upload_hash,
-        signature: trailer.signature,
-    };
-    Ok(Upload {
-        item,
-        metadata: trailer.metadata,
-        blob,
-        at: clock::now(),
-    })
-}
-
-fn receipt<J: Journal>(
-    run: &LiveRun<J>,
-    round: &Handle<Round>,
-    upload: &Upload,
-) -> pb::UploadReceipt {
-    let accepted = round.read().uploads().get(&upload.item.index).cloned();
-    let upload = accepted.as_ref().unwrap_or(upload);
-    let ctx = round.read().cohort().map(Cohort::ctx).unwrap_or_default();
-    let value = Receipt {
-        ctx,
-        upload_hash: upload.item.upload_hash,
-        time_ms: upload.at.0,
-    };
-    let signature = value.sign(run.coordinator());
-    Signed { value, signature }.into()
 }
 
 fn answer<J: Journal>(
@@ -347,12 +217,11 @@ pub(super) fn blob_answers<J: Journal, T: Send + 'static>(
     offset: u64,
     wrap: impl Fn(pb::BlobChunk) -> T + Send + 'static,
 ) -> Result<Response<Answers<T>>, Status> {
-    let read = || transfer::pieces(&context.shared.blobs, blob, offset);
-    let pieces =
-        tokio::task::block_in_place(read).map_err(|error| status::upload(&error.into()))?;
-    let stream = tokio_stream::iter(pieces).map(move |piece| match piece {
+    let open = || Download::open(&context.shared.blobs, *blob, offset);
+    let pieces = tokio::task::block_in_place(open).map_err(|error| status::blob(&error))?;
+    let stream = pieces.map(move |piece| match piece {
         Ok(piece) => Ok(wrap(piece)),
-        Err(error) => Err(status::upload(&error.into())),
+        Err(error) => Err(status::blob(&error)),
     });
     Ok(Response::new(Box::pin(stream)))
 }
@@ -525,7 +394,7 @@ impl<J: Journal> RoundService for Rounds<J> {
         request: Request<Streaming<pb::SubmitMaskedRequest>>,
     ) -> Result<Response<pb::SubmitMaskedResponse>, Status> {
         let caller = self.caller(&request)?;
-        let receipt = self.receive(&caller, request.into_inner()).await?;
+        let receipt = upload::receive(self, &caller, request.into_inner()).await?;
         Ok(Response::new(pb::SubmitMaskedResponse {
             receipt: Some(receipt),
         }))

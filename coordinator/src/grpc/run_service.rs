@@ -89,11 +89,7 @@ impl<J: Journal> Runs<J> {
         let write = || -> Result<_, Status> {
             files::create_secret(&key, seed)
                 .map_err(|_| status::internal("the run's key could not be written"))?;
-            let put = |bytes: &[u8]| {
-                blobs
-                    .put(bytes)
-                    .map_err(|error| status::upload(&error.into()))
-            };
+            let put = |bytes: &[u8]| blobs.put(bytes).map_err(|error| status::blob(&error));
             Ok((put(model)?, put(&spec.to_bytes())?))
         };
         let (model, spec_blob) = tokio::task::block_in_place(write)?;

@@ -15,17 +15,20 @@
 //! The reason travels in `google.rpc.ErrorInfo`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 use veilsum_common::ids::RunId;
+use veilsum_common::limits::RETRY_AFTER_MS;
 use veilsum_daemon::identity::{IdentityError, PeerIdentity, Role};
 use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::ConvertError;
 
 use crate::driver::Refused;
 use crate::store::Error as StoreError;
-use crate::transfer::UploadError;
+use crate::store::blobs::Error as BlobError;
+use crate::transfer::{NoTurn, UploadError};
 
 /// Domain of the reasons in `ErrorInfo`.
 pub const DOMAIN: &str = "veilsum";
@@ -33,6 +36,27 @@ pub const DOMAIN: &str = "veilsum";
 fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
     Status::with_error_details(code, message, details)
+}
+
+/// A status that says when to ask again.
+fn later(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_retry_info(Some(Duration::from_millis(RETRY_AFTER_MS)));
+    Status::with_error_details(code, message, details)
+}
+
+/// What tonic says of a request that does not come in whole, with the reason that it leaves out.
+pub(super) fn broken(bare: Status) -> Status {
+    if bare.get_details_error_info().is_some() {
+        return bare;
+    }
+    let message = bare.message();
+    match bare.code() {
+        Code::OutOfRange => status(Code::OutOfRange, "MESSAGE_TOO_LARGE", message),
+        Code::Unimplemented => status(Code::Unimplemented, "UNIMPLEMENTED", message),
+        Code::Cancelled => status(Code::Cancelled, "INVALID_MESSAGE", message),
+        _ => status(Code::InvalidArgument, "INVALID_MESSAGE", message),
+    }
 }
 
 pub(super) fn no_certificate() -> Status {
@@ -127,20 +151,46 @@ pub(super) fn convert(error: ConvertError) -> Status {
     invalid(&error)
 }
 
+/// Why stored bytes cannot be written or read. What the operating system said is for the coordinator's own log.
+pub(super) fn blob(error: &BlobError) -> Status {
+    tracing::error!(%error, "a blob could not be written or read");
+    if error.is_full() {
+        let message =
+            "the coordinator's disk is full; its operator frees space, then send it again";
+        return later(Code::ResourceExhausted, "STORE_FULL", message);
+    }
+    let message = "the coordinator cannot write or read its disk now; its log says more";
+    status(Code::Unavailable, "STORE_UNAVAILABLE", message)
+}
+
 pub(super) fn upload(error: &UploadError) -> Status {
     match error {
-        UploadError::Store(error) => {
-            status(Code::Unavailable, "STORE_UNAVAILABLE", error.to_string())
-        }
+        UploadError::Store(error) => blob(error),
         UploadError::Offset { .. }
         | UploadError::TooLong { .. }
         | UploadError::TooShort { .. }
         | UploadError::Damaged { .. }
         | UploadError::Piece { .. }
+        | UploadError::Empty { .. }
         | UploadError::Packing(_) => {
             status(Code::InvalidArgument, "UPLOAD_INVALID", error.to_string())
         }
     }
+}
+
+pub(super) fn no_turn(error: &NoTurn) -> Status {
+    match error {
+        NoTurn::Replaced => status(Code::Aborted, "UPLOAD_REPLACED", error.to_string()),
+        NoTurn::Full { .. } => later(Code::ResourceExhausted, "TOO_MANY_CALLS", error.to_string()),
+    }
+}
+
+pub(super) fn stalled(limit: Duration) -> Status {
+    let message = format!(
+        "nothing of the upload came for {} s; send it again",
+        limit.as_secs_f32()
+    );
+    status(Code::DeadlineExceeded, "UPLOAD_STALLED", message)
 }
 
 /// A refused event; a repeated one is not an error and must have been answered before.

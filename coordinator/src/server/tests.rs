@@ -8,6 +8,7 @@ use veilsum_secagg::message::SurvivorItem;
 
 use super::*;
 use crate::store::Entry;
+use crate::store::blobs::Slot;
 use crate::store::memory::MemoryJournal;
 
 const RUN: RunId = RunId::from_bytes([7; 16]);
@@ -20,6 +21,22 @@ fn shared(dir: &std::path::Path) -> Shared<MemoryJournal> {
         runs_dir: dir.join("runs"),
         fatal: mpsc::channel(1).0,
     }
+}
+
+/// Where all of these lie: a sweep looks at what is named, not at where it is.
+const SLOT: Slot = Slot {
+    stream: StreamId::Round {
+        run: RUN,
+        epoch: 1,
+        seq: 2,
+    },
+    index: 0,
+};
+
+fn staged(shared: &Shared<MemoryJournal>, bytes: &[u8]) -> BlobRef {
+    let mut writer = shared.uploads.stage(bytes.len() as u64).unwrap();
+    writer.write(bytes).unwrap();
+    writer.finish_upload(&SLOT).unwrap()
 }
 
 fn entry(kind: &str, payload: Vec<u8>) -> Entry {
@@ -55,7 +72,7 @@ async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_rem
         b"of an attempt that is over",
         b"in flight",
     ]
-    .map(|bytes| shared.uploads.put(bytes).unwrap());
+    .map(|bytes| staged(&shared, bytes));
     let model = shared.blobs.put(b"a model that nothing names").unwrap();
     for (seq, upload) in [(1, old), (2, current)] {
         let stream = StreamId::round(RUN, 1, seq);
@@ -65,11 +82,14 @@ async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_rem
     sweep_uploads(&shared).await.unwrap();
     for gone in [late, old] {
         assert!(matches!(
-            shared.uploads.read(&gone),
+            shared.uploads.read_upload(&SLOT, &gone),
             Err(BlobError::NotFound { .. })
         ));
     }
-    assert_eq!(shared.uploads.read(&current).unwrap(), b"in flight");
+    assert_eq!(
+        shared.uploads.read_upload(&SLOT, &current).unwrap(),
+        b"in flight"
+    );
     assert!(shared.blobs.read(&model).is_ok());
 }
 
@@ -77,12 +97,12 @@ async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_rem
 async fn an_entry_that_does_not_decode_stops_the_start_before_anything_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(dir.path());
-    let upload = shared.uploads.put(b"in flight").unwrap();
+    let upload = staged(&shared, b"in flight");
     let stream = StreamId::round(RUN, 1, 1);
     let entries = [entry("opened", Vec::new()), entry("uploaded", vec![0xff])];
     shared.journal.append(stream, 0, &entries).await.unwrap();
     let error = sweep_uploads(&shared).await.unwrap_err();
     let diverged = StoreError::Diverged { stream, number: 1 };
     assert_eq!(error.to_string(), diverged.to_string());
-    assert!(shared.uploads.read(&upload).is_ok());
+    assert!(shared.uploads.read_upload(&SLOT, &upload).is_ok());
 }

@@ -6,7 +6,9 @@
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf};
 
 use veilsum_common::blob::BlobRef;
+use veilsum_common::ids::RunId;
 use veilsum_secagg::Digest;
+use veilsum_secagg::context::Attempt;
 
 use super::{BlobWriter, Blobs, Error, at, names, read_at, remove_at};
 use crate::store::StreamId;
@@ -18,6 +20,17 @@ pub struct Slot {
     pub stream: StreamId,
     /// The site's index in the roster.
     pub index: u32,
+}
+
+impl Slot {
+    /// The place of member `index` in one attempt of a run.
+    pub fn of(run: RunId, attempt: &Attempt, index: u32) -> Self {
+        let (epoch, seq) = (attempt.roster().epoch(), attempt.announcement().seq);
+        Self {
+            stream: StreamId::round(run, epoch, seq),
+            index,
+        }
+    }
 }
 
 impl Blobs {
