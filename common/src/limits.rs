@@ -91,6 +91,10 @@ pub const MAX_METRIC_BOUND: f64 = 1e12;
 pub const PIECE_BYTES: usize = 256 * 1024;
 /// Longest message that is not a stream: the usual gRPC limit, set explicitly.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Longest message of a call that a coordinator takes: half as long again as the longest, an advertisement with a whole chain.
+pub const MAX_CALL_BYTES: usize = 64 * 1024;
+/// Longest message that carries a piece, or a study: a piece, and as much as any other call for what surrounds it.
+pub const MAX_PART_BYTES: usize = PIECE_BYTES + MAX_CALL_BYTES;
 /// Uploads under way at once, at one coordinator: each holds a chunk of 1 MiB and a window of 1 MiB, so that all of them take 1 GiB.
 pub const MAX_UPLOADS: usize = 512;
 /// Longest silence of an upload: far above a lost packet's retransmissions, so that only a peer that is gone or idle meets it.

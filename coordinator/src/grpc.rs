@@ -1,6 +1,7 @@
 //! The services put together. Handlers are thin: who calls, what bytes mean, which machine to ask.
 
 mod auth;
+mod edge;
 pub mod round_service;
 pub mod run_service;
 pub mod status;
@@ -13,21 +14,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic::Status;
-use tonic::service::Routes;
 use veilsum_common::ids::RunId;
-use veilsum_common::limits::{MAX_MESSAGE_BYTES, MAX_UPLOADS, UPLOAD_STALL_MS};
+use veilsum_common::limits::{MAX_UPLOADS, UPLOAD_STALL_MS};
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
-use veilsum_proto::pb::round_service_server::RoundServiceServer;
-use veilsum_proto::pb::run_service_server::RunServiceServer;
 
 use crate::live::{LiveRun, Shared};
 use crate::store::Journal;
 use crate::transfer::Turns;
 
 pub use auth::Caller;
-use round_service::Rounds;
-use run_service::Runs;
+pub use edge::{reasoned, services};
 
 /// What the services share.
 pub struct Context<J> {
@@ -110,15 +107,6 @@ impl<J: Journal> Context<J> {
             .cloned()
             .ok_or_else(|| status::no_such_run(id))
     }
-}
-
-/// All services on one path tree.
-pub fn services<J: Journal>(context: &Arc<Context<J>>) -> Routes {
-    let rounds = RoundServiceServer::new(Rounds(Arc::clone(context)));
-    let runs = RunServiceServer::new(Runs(Arc::clone(context)));
-    Routes::new(rounds.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(runs.max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .prepare()
 }
 
 #[cfg(test)]

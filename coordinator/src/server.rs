@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tonic::service::Routes;
 use veilsum_common::run::RunSpec;
 use veilsum_daemon::files;
 use veilsum_daemon::identity::Federation;
@@ -94,13 +95,13 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RoundServiceServer<Rounds<J>>>().await;
     health.set_serving::<RunServiceServer<Runs<J>>>().await;
-    let routes = grpc::services(&context).add_service(health_service);
+    let routes = grpc::services(&context, Routes::new(health_service));
 
     let stop = shutdown.clone();
     let serving = serve(
         parts.listener,
         parts.tls,
-        routes.prepare(),
+        grpc::reasoned(routes),
         Limits::default(),
         async move {
             stop.triggered().await;

@@ -12,7 +12,12 @@
 //! | the store cannot write now | UNAVAILABLE | STORE_UNAVAILABLE |
 //! | a run that is being brought back, or a coordinator that stops | UNAVAILABLE | STARTING, STOPPING |
 //!
-//! The reason travels in `google.rpc.ErrorInfo`.
+//! | more than there is room for now, a full disk | RESOURCE_EXHAUSTED | TOO_MANY_CALLS, STORE_FULL |
+//! | a newer upload took the place of this one; it was silent too long | ABORTED, DEADLINE_EXCEEDED | UPLOAD_REPLACED, UPLOAD_STALLED |
+//! | a message over its method's limit | OUT_OF_RANGE | MESSAGE_TOO_LARGE |
+//! | no such method, or a compression | UNIMPLEMENTED | UNIMPLEMENTED |
+//!
+//! The reason travels in `google.rpc.ErrorInfo`, the name of a field that is wrong in `BadRequest`, and when to ask again in `RetryInfo`.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -47,14 +52,11 @@ fn later(code: Code, reason: &str, message: impl Into<String>) -> Status {
 
 /// What tonic says of a request that does not come in whole, with the reason that it leaves out.
 pub(super) fn broken(bare: Status) -> Status {
-    if bare.get_details_error_info().is_some() {
-        return bare;
-    }
     let message = bare.message();
     match bare.code() {
         Code::OutOfRange => status(Code::OutOfRange, "MESSAGE_TOO_LARGE", message),
         Code::Unimplemented => status(Code::Unimplemented, "UNIMPLEMENTED", message),
-        Code::Cancelled => status(Code::Cancelled, "INVALID_MESSAGE", message),
+        Code::NotFound => status(Code::NotFound, "NOT_FOUND", message),
         _ => status(Code::InvalidArgument, "INVALID_MESSAGE", message),
     }
 }
@@ -147,8 +149,11 @@ pub(super) fn store(error: &StoreError) -> Status {
     status(Code::Unavailable, "STORE_UNAVAILABLE", error.to_string())
 }
 
+/// Names the field for programs, too.
 pub(super) fn convert(error: ConvertError) -> Status {
-    invalid(&error)
+    let mut details = ErrorDetails::with_error_info("INVALID_MESSAGE", DOMAIN, HashMap::new());
+    details.add_bad_request_violation(error.field, error.problem.to_string());
+    Status::with_error_details(Code::InvalidArgument, error.to_string(), details)
 }
 
 /// Why stored bytes cannot be written or read. What the operating system said is for the coordinator's own log.

@@ -1,4 +1,5 @@
 //! The services, called over gRPC by sites and operators that do not behave.
 
+mod edge;
 mod kit;
 mod uploads;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
+use tonic::service::Routes;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneSyncService;
 use veilsum_daemon::identity::{Federation, Role};
@@ -31,7 +32,7 @@ use veilsum_secagg::message::UploadTrailer;
 use veilsum_secagg::participant::{AwaitingRoster, Binding, Committed, Masking};
 use veilsum_secagg::{Digest, coordinator};
 
-use crate::grpc::Context;
+use crate::grpc::{self, Context};
 use crate::live::{LiveRun, Shared};
 use crate::serve::PeerCertificate;
 use crate::store::blobs::Blobs;
@@ -112,11 +113,16 @@ impl World {
     /// The services, called with this certificate.
     pub fn door(&self, credential: &Credential) -> Door {
         let certificate = PeerCertificate::new(credential.leaf.clone());
-        let service = crate::grpc::services(&self.context);
+        let service = grpc::reasoned(grpc::services(&self.context, Routes::default()));
         BoxCloneSyncService::new(service.map_request(move |mut request: Request<Body>| {
             request.extensions_mut().insert(certificate.clone());
             request
         }))
+    }
+
+    /// The services, as site `k` sees them.
+    pub fn site_door(&self, k: usize) -> Door {
+        self.door(&self.sites[k])
     }
 
     /// An operator's calls.
@@ -126,7 +132,7 @@ impl World {
 
     /// Calls of site `k`.
     pub fn rounds(&self, k: usize) -> RoundServiceClient<Door> {
-        RoundServiceClient::new(self.door(&self.sites[k]))
+        RoundServiceClient::new(self.site_door(k))
     }
 
     /// Submits a study for all sites.
