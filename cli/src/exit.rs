@@ -139,6 +139,26 @@ pub(crate) const KNOWN: &[Known] = &[
         "use the same release of veilsum here and at the coordinator",
     ),
     known(
+        "UPLOAD_REPLACED",
+        Exit::Invalid,
+        "see that only one daemon runs with this site's certificate",
+    ),
+    known(
+        "UPLOAD_STALLED",
+        Exit::Unreachable,
+        "look at the network between the site and the coordinator; the site sends again by itself",
+    ),
+    known(
+        "MESSAGE_TOO_LARGE",
+        Exit::Invalid,
+        "use the same release of veilsum here and at the coordinator",
+    ),
+    known(
+        "UNIMPLEMENTED",
+        Exit::Invalid,
+        "use the same release of veilsum here and at the coordinator",
+    ),
+    known(
         "OUT_OF_PHASE",
         Exit::Invalid,
         "look where the run stands with `veilsum run show`",
@@ -209,6 +229,16 @@ pub(crate) const KNOWN: &[Known] = &[
         "STORE_UNAVAILABLE",
         Exit::Unreachable,
         "the coordinator's operator looks at its disk; then repeat",
+    ),
+    known(
+        "STORE_FULL",
+        Exit::Unreachable,
+        "the coordinator's operator frees space on its disk; then repeat",
+    ),
+    known(
+        "TOO_MANY_CALLS",
+        Exit::Unreachable,
+        "repeat in a moment; let fewer commands with one certificate run at once",
     ),
     known(
         "NOT_AUTHENTICATED",

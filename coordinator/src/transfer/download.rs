@@ -20,9 +20,11 @@ use crate::store::blobs::{Blobs, Error as BlobError};
 /// The pieces of a blob from an offset on, each with its hash.
 pub struct Download(State);
 
+type Piece = Result<pb::BlobChunk, BlobError>;
+
 enum State {
     Idle(Box<Reader>),
-    Reading(JoinHandle<(Box<Reader>, Option<Result<pb::BlobChunk, BlobError>>)>),
+    Reading(JoinHandle<(Box<Reader>, Option<Piece>)>),
     Over,
 }
 
@@ -47,7 +49,7 @@ impl Download {
 }
 
 impl Stream for Download {
-    type Item = Result<pb::BlobChunk, BlobError>;
+    type Item = Piece;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
@@ -89,13 +91,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn piece(&mut self) -> Option<Result<pb::BlobChunk, BlobError>> {
+    fn piece(&mut self) -> Option<Piece> {
         let left = self.blob.len_bytes - self.offset;
         let len = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
         (len > 0).then(|| self.read(len))
     }
 
-    fn read(&mut self, len: usize) -> Result<pb::BlobChunk, BlobError> {
+    fn read(&mut self, len: usize) -> Piece {
         let mut data = vec![0; len];
         self.file
             .read_exact(&mut data)

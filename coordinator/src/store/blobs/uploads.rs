@@ -3,7 +3,12 @@
 //! Two rounds may be sent equal bytes, by chance or by malice. Each has its own file, so that letting one go never takes the other's. What
 //! a file is for and whether it is still needed is the round's business; a whole round's files go at once when it is over.
 
-use std::{collections::BTreeSet, fs, io::ErrorKind, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::RunId;
@@ -60,7 +65,7 @@ impl Blobs {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(at(&dir)(error)),
             _ => {
                 // Refused while another round of the run is staged, which is as it should be.
-                dir.parent().map(fs::remove_dir).map(drop);
+                drop(dir.parent().map(fs::remove_dir));
                 Ok(())
             }
         }
@@ -112,7 +117,7 @@ impl BlobWriter {
 }
 
 /// What is in a directory, which need not be there.
-fn entries(dir: &PathBuf) -> Result<Vec<PathBuf>, Error> {
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     match names(dir) {
         Err(Error::Io { source, .. })
             if matches!(
