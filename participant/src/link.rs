@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status, Streaming};
 use veilsum_common::limits::MAX_MESSAGE_BYTES;
 use veilsum_common::time::Span;
 use veilsum_common::{BlobRef, RunId};
@@ -175,17 +175,18 @@ impl Link {
         Self { client }
     }
 
-    /// Repeats `call` while its fault is a passing one.
-    async fn persist<T, F>(
+    /// Repeats `call` with the same request while its fault is a passing one.
+    async fn persist<R: Clone, T, F>(
         &self,
-        call: impl Fn(RoundServiceClient<Channel>) -> F,
+        request: R,
+        call: impl Fn(RoundServiceClient<Channel>, R) -> F,
     ) -> Result<T, LinkError>
     where
         F: Future<Output = Result<T, Status>>,
     {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
-            match call(self.client.clone()).await {
+            match call(self.client.clone(), request.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(status) if is_passing(&status) => {
                     tracing::debug!(why = explain(&status), "asking again");
@@ -194,6 +195,23 @@ impl Link {
                 Err(status) => return Err(status.into()),
             }
         }
+    }
+
+    /// All messages of a streamed answer, at most `limit`; what is cut off is asked for again from the beginning.
+    async fn list<R: Clone, T, F>(
+        &self,
+        request: R,
+        limit: usize,
+        call: impl Fn(RoundServiceClient<Channel>, R) -> F,
+    ) -> Result<Vec<T>, LinkError>
+    where
+        F: Future<Output = Result<Response<Streaming<T>>, Status>>,
+    {
+        self.persist(request, |client, request| {
+            let answer = call(client, request);
+            async move { collect(answer.await?.into_inner(), limit).await }
+        })
+        .await
     }
 
     /// One Poll; not repeated here, since the caller shows outages to the operator.
@@ -223,9 +241,8 @@ impl Link {
         let request = pb::FetchRunRequest {
             run_id: run.as_bytes().to_vec(),
         };
-        self.persist(|mut client| {
-            let request = request.clone();
-            async move { Ok(client.fetch_run(request).await?.into_inner()) }
+        self.persist(request, |mut client, request| async move {
+            Ok(client.fetch_run(request).await?.into_inner())
         })
         .await
     }
@@ -245,16 +262,11 @@ impl Link {
             epoch,
         };
         let entries = self
-            .persist(|mut client| {
-                let request = request.clone();
-                async move {
-                    collect(
-                        client.get_roster(request).await?.into_inner(),
-                        members as usize,
-                    )
-                    .await
-                }
-            })
+            .list(
+                request,
+                members as usize,
+                |mut client, request| async move { client.get_roster(request).await },
+            )
             .await?;
         let parse = |response: pb::GetRosterResponse| {
             let (_, advertisement) = convert::required("entry", response.entry)?.try_into()?;
@@ -282,9 +294,8 @@ impl Link {
             offset: 0,
         };
         let bytes = self
-            .persist(|mut client| {
-                let request = request.clone();
-                async move { join(client.fetch_model(request).await?.into_inner(), limit_bytes).await }
+            .persist(request, |mut client, request| async move {
+                join(client.fetch_model(request).await?.into_inner(), limit_bytes).await
             })
             .await?;
         if BlobRef::of(&bytes).digest == digest {
@@ -309,16 +320,11 @@ impl Link {
             ann_hash: ann_hash.0.to_vec(),
         };
         let items = self
-            .persist(|mut client| {
-                let request = request.clone();
-                async move {
-                    collect(
-                        client.get_neighbour_keys(request).await?.into_inner(),
-                        members as usize + 1,
-                    )
-                    .await
-                }
-            })
+            .list(
+                request,
+                members as usize + 1,
+                |mut client, request| async move { client.get_neighbour_keys(request).await },
+            )
             .await?;
         Ok(convert::round::neighbourhood(
             items.into_iter().filter_map(|response| response.item),
@@ -340,16 +346,11 @@ impl Link {
             ann_hash: ann_hash.0.to_vec(),
         };
         let items = self
-            .persist(|mut client| {
-                let request = request.clone();
-                async move {
-                    collect(
-                        client.get_shares(request).await?.into_inner(),
-                        members as usize,
-                    )
-                    .await
-                }
-            })
+            .list(
+                request,
+                members as usize,
+                |mut client, request| async move { client.get_shares(request).await },
+            )
             .await?;
         let parse =
             |response: pb::GetSharesResponse| convert::required("item", response.item)?.try_into();
@@ -374,16 +375,11 @@ impl Link {
             ann_hash: ann_hash.0.to_vec(),
         };
         let items = self
-            .persist(|mut client| {
-                let request = request.clone();
-                async move {
-                    collect(
-                        client.get_survivors(request).await?.into_inner(),
-                        members as usize,
-                    )
-                    .await
-                }
-            })
+            .list(
+                request,
+                members as usize,
+                |mut client, request| async move { client.get_survivors(request).await },
+            )
             .await?;
         let parse = |response: pb::GetSurvivorsResponse| {
             convert::required("item", response.item)?.try_into()
@@ -403,9 +399,9 @@ impl Link {
         messages: Vec<pb::SubmitMaskedRequest>,
     ) -> Result<pb::UploadReceipt, LinkError> {
         let answer = self
-            .persist(|mut client| {
-                let stream = tokio_stream::iter(messages.clone());
-                async move { Ok(client.submit_masked(stream).await?.into_inner()) }
+            .persist(messages, |mut client, messages| async move {
+                let stream = tokio_stream::iter(messages);
+                Ok(client.submit_masked(stream).await?.into_inner())
             })
             .await?;
         Ok(convert::required("receipt", answer.receipt)?)
@@ -416,20 +412,17 @@ impl Link {
     /// # Errors
     /// [`LinkError`].
     pub async fn hand_in(&self, message: HandIn) -> Result<(), LinkError> {
-        self.persist(|mut client| {
-            let message = message.clone();
-            async move {
-                match message {
-                    HandIn::Join(request) => drop(client.join_epoch(*request).await?),
-                    HandIn::Confirm(request) => drop(client.confirm_roster(request).await?),
-                    HandIn::Commit(request) => drop(client.commit_round(*request).await?),
-                    HandIn::Attest(request) => drop(client.attest_survivors(*request).await?),
-                    HandIn::Unmask(request) => drop(client.unmask(*request).await?),
-                    HandIn::Abort(request) => drop(client.attest_abort(request).await?),
-                    HandIn::Decline(request) => drop(client.decline(request).await?),
-                }
-                Ok(())
+        self.persist(message, |mut client, message| async move {
+            match message {
+                HandIn::Join(request) => drop(client.join_epoch(*request).await?),
+                HandIn::Confirm(request) => drop(client.confirm_roster(request).await?),
+                HandIn::Commit(request) => drop(client.commit_round(*request).await?),
+                HandIn::Attest(request) => drop(client.attest_survivors(*request).await?),
+                HandIn::Unmask(request) => drop(client.unmask(*request).await?),
+                HandIn::Abort(request) => drop(client.attest_abort(request).await?),
+                HandIn::Decline(request) => drop(client.decline(request).await?),
             }
+            Ok(())
         })
         .await
     }
@@ -458,7 +451,7 @@ pub async fn pause(backoff: &mut Backoff) {
 }
 
 /// All messages of a stream, at most `limit`: more than that no honest coordinator sends.
-async fn collect<T>(mut stream: tonic::Streaming<T>, limit: usize) -> Result<Vec<T>, Status> {
+async fn collect<T>(mut stream: Streaming<T>, limit: usize) -> Result<Vec<T>, Status> {
     let mut all = Vec::new();
     while let Some(message) = stream.message().await? {
         if all.len() == limit {
@@ -473,7 +466,7 @@ async fn collect<T>(mut stream: tonic::Streaming<T>, limit: usize) -> Result<Vec
 
 /// The bytes of a blob, each piece checked, at most `limit_bytes`.
 async fn join(
-    mut stream: tonic::Streaming<pb::FetchModelResponse>,
+    mut stream: Streaming<pb::FetchModelResponse>,
     limit_bytes: u64,
 ) -> Result<Vec<u8>, Status> {
     let mut whole = Vec::new();
