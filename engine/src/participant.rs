@@ -43,8 +43,8 @@ use crate::vault::{Name, Place, SecretOp, Vault};
 use holder::HolderPhase;
 use session::SessionPhase;
 
-/// What a trainer made, checked and pinned: the site's one contribution to a model (P0).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a trainer made, checked and pinned: the site's one contribution to a model (P0). Printed without its numbers.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Contribution {
     /// Round it was made for.
     pub round: u64,
@@ -58,6 +58,27 @@ pub struct Contribution {
     pub weight: u64,
     /// Metadata lanes in clear; they leave only inside the mask.
     pub metadata: Vec<u64>,
+}
+
+impl core::fmt::Debug for Contribution {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            round,
+            model_hash,
+            roundcfg_hash,
+            update,
+            weight: _,
+            metadata,
+        } = self;
+        f.debug_struct("Contribution")
+            .field("round", round)
+            .field("model_hash", model_hash)
+            .field("roundcfg_hash", roundcfg_hash)
+            .field("update", update)
+            .field("weight", &"<redacted>")
+            .field("metadata", &format_args!("<{} lanes>", metadata.len()))
+            .finish()
+    }
 }
 
 /// What happens at a site.

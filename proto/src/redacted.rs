@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::pb::UnmaskList;
+use crate::pb::{UnmaskList, UpdatePinned};
 
 impl fmt::Debug for UnmaskList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,6 +23,28 @@ impl fmt::Debug for UnmaskList {
             .field("scalars", &"<redacted>")
             .field("scalars_bytes", &scalars.len())
             .field("sig_bytes", &sig.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for UpdatePinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            round,
+            model_hash,
+            roundcfg_hash,
+            update,
+            weight: _,
+            meta_lanes,
+        } = self;
+        f.debug_struct("UpdatePinned")
+            .field("round", round)
+            .field("model_hash_bytes", &model_hash.len())
+            .field("roundcfg_hash_bytes", &roundcfg_hash.len())
+            .field("update", update)
+            .field("weight", &"<redacted>")
+            .field("meta_lanes", &"<redacted>")
+            .field("meta_lanes_len", &meta_lanes.len())
             .finish()
     }
 }

@@ -26,7 +26,7 @@ pub const GENERATED: &str = "proto/src/gen/veilsum.v1.rs";
 const SHARED_BYTES: [&str; 2] = [".veilsum.v1.BlobChunk.data", ".veilsum.v1.UploadPiece.data"];
 
 /// Messages that hold secrets: their `Debug` is written by hand in `proto` and shows lengths only.
-const SECRET: [&str; 1] = [".veilsum.v1.UnmaskList"];
+const SECRET: [&str; 2] = [".veilsum.v1.UnmaskList", ".veilsum.v1.UpdatePinned"];
 
 /// Compiles the .proto files, comments and positions included.
 ///

@@ -1,13 +1,15 @@
 //! Which secrets a site keeps, and until when: protocol, sections 4, 13 and 14.
 
+use veilsum_common::blob::BlobRef;
 use veilsum_common::time::Timestamp;
+use veilsum_secagg::Digest;
 use zeroize::Zeroizing;
 
 use super::kit::{Federation, Kind, Setup, binding};
 use crate::ledger::Duty;
 use crate::machine::Machine;
 use crate::participant::session::SessionPhase;
-use crate::participant::{Event, Step};
+use crate::participant::{Contribution, Event, Step};
 
 fn expiry(fed: &Federation) -> Timestamp {
     Timestamp(fed.round().attempt().announcement().expires_ms)
@@ -164,4 +166,20 @@ fn a_new_epoch_ends_the_old_ones_channels_and_no_entry_grows_with_the_run() {
         assert_eq!(site.stored.keys().collect::<Vec<_>>(), ["epoch/3/channels"]);
         assert!(site.most_ops <= 8, "{} changes of the vault", site.most_ops);
     }
+}
+
+#[test]
+fn a_contribution_shows_neither_its_weight_nor_its_metrics_when_it_is_printed() {
+    let contribution = Contribution {
+        round: 7,
+        model_hash: Digest::ZERO,
+        roundcfg_hash: Digest::ZERO,
+        update: BlobRef::of(b"update"),
+        weight: 170_141,
+        metadata: vec![170_142; 3],
+    };
+    let event = Event::Trained(Box::new(contribution));
+    let printed = format!("{event:?}");
+    assert!(!printed.contains("17014"), "{printed}");
+    assert!(printed.contains("<3 lanes>"), "{printed}");
 }

@@ -4028,6 +4028,7 @@ pub struct AttemptOpened {
 pub struct UpdatePinned {
     /// The round it was made for.
     #[prost(uint64, tag = "1")]
+#[prost(skip_debug)]
     pub round: u64,
     /// BLAKE3 of the model, and hash of the configuration it was made with; 32 bytes each.
     #[prost(bytes = "vec", tag = "2")]
