@@ -322,6 +322,11 @@ pub(crate) const KNOWN: &[Known] = &[
         Exit::Failed,
         "lower the learning rate or secagg.clip and create the run again",
     ),
+    known(
+        "ROUND_MODEL_UNCHANGED",
+        Exit::Failed,
+        "use the run's last model; if it has not converged, look at what the trainers write",
+    ),
     known("RUN_FAILED", Exit::Failed, "`veilsum run show` says more"),
     known(
         "DAEMON_FAILED",

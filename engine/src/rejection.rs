@@ -199,6 +199,15 @@ pub enum Abort {
     /// The new model would hold a value that is not finite.
     #[error("the new model would hold a value that is not finite")]
     NotFinite,
+    /// The round gave the model it began with, so no site has anything left to add to the next one.
+    #[error(
+        "round {round} left the model as it was, bit for bit, and a site adds one update to one model once: the run ends with this \
+         model. If it has not converged, look whether the trainers change anything at all"
+    )]
+    Unchanged {
+        /// The round.
+        round: u64,
+    },
     /// What the journal recorded does not follow from what came before it.
     #[error(
         "the journal records a {0} that does not follow from its entries; it was damaged or altered"
@@ -225,6 +234,7 @@ impl Abort {
             Self::Dealer { .. } => "ROUND_DEALER_CONVICTED",
             Self::BadSum => "ROUND_BAD_SUM",
             Self::NotFinite => "ROUND_MODEL_NOT_FINITE",
+            Self::Unchanged { .. } => "ROUND_MODEL_UNCHANGED",
             Self::Diverged(_) => "JOURNAL_DIVERGED",
             Self::Cancelled => "RUN_CANCELLED",
         }
@@ -245,6 +255,7 @@ impl Abort {
             | Self::Dealer { .. }
             | Self::BadSum
             | Self::NotFinite
+            | Self::Unchanged { .. }
             | Self::Diverged(_)
             | Self::Cancelled => false,
         }

@@ -500,6 +500,7 @@ impl Round {
             | Abort::BadDealing { .. }
             | Abort::BadSum
             | Abort::NotFinite
+            | Abort::Unchanged { .. }
             | Abort::Diverged(_)
             | Abort::Cancelled => return Outcome::Lost(reason),
         };

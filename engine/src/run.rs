@@ -296,6 +296,8 @@ impl Run {
     }
 
     fn publish(&mut self, at: Timestamp, round: u64, seq: u64, published: Published) {
+        // The next round would be about a model to which every site has given its one update.
+        let unchanged = published.model == self.model;
         self.model = published.model;
         self.number = round + 1;
         self.history.push(Record {
@@ -310,6 +312,8 @@ impl Run {
         self.excluded.clear();
         if self.history.len() as u64 >= self.terms.rounds {
             self.end(State::Completed)
+        } else if unchanged {
+            self.end(State::Failed(Abort::Unchanged { round }))
         } else {
             self.go_on(at)
         }

@@ -98,6 +98,7 @@ fn every_way_in_which_a_run_can_end_has_a_code_word() {
         Abort::Dealer { dealer: 1 },
         Abort::BadSum,
         Abort::NotFinite,
+        Abort::Unchanged { round: 1 },
         Abort::Diverged("set"),
         Abort::Cancelled,
     ];

@@ -446,3 +446,25 @@ fn an_operator_ends_a_run_once() {
         assert_eq!(run.state(), State::Cancelled);
     }
 }
+
+/// Every site has given its one update to that model; another round would get nothing from anybody.
+#[test]
+fn a_round_that_leaves_the_model_as_it_was_ends_the_run_and_says_so() {
+    let mut run = run(5, 100);
+    certified(&mut run, 1);
+    ended(&mut run, START, published(1));
+    let last = ended(&mut run, START, published(1));
+    let unchanged = Abort::Unchanged { round: 2 };
+    assert_eq!(last, Output::Ended(State::Failed(unchanged.clone())));
+    assert_eq!(run.history().len(), 2, "what was published stays");
+    assert!(unchanged.to_string().contains("bit for bit"));
+}
+
+#[test]
+fn a_last_round_that_leaves_the_model_as_it_was_completes_the_run() {
+    let mut run = run(2, 100);
+    certified(&mut run, 1);
+    ended(&mut run, START, published(1));
+    let last = ended(&mut run, START, published(1));
+    assert_eq!(last, Output::Ended(State::Completed));
+}

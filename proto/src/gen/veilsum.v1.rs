@@ -3560,7 +3560,7 @@ pub struct AbortReason {
     /// The reason, with its numbers.
     #[prost(
         oneof = "abort_reason::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub reason: ::core::option::Option<abort_reason::Reason>,
 }
@@ -3611,6 +3611,9 @@ pub mod abort_reason {
         /// An operator ended the run.
         #[prost(message, tag = "14")]
         Cancelled(super::Plainly),
+        /// The round that left the model as it was.
+        #[prost(uint64, tag = "15")]
+        UnchangedIn(u64),
     }
 }
 /// Entry 0 of a run.
@@ -4025,10 +4028,10 @@ pub struct AttemptOpened {
 }
 /// What the trainer made is checked and pinned: the one contribution of the site to a model.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct UpdatePinned {
     /// The round it was made for.
     #[prost(uint64, tag = "1")]
-#[prost(skip_debug)]
     pub round: u64,
     /// BLAKE3 of the model, and hash of the configuration it was made with; 32 bytes each.
     #[prost(bytes = "vec", tag = "2")]

@@ -315,7 +315,10 @@ impl Hub {
         if round.machine.attempt().hash() != ann_hash {
             return Err(closed);
         }
-        let index = round.machine.index_of(site).ok_or(Rejection::NotAMember("roster"))?;
+        let index = round
+            .machine
+            .index_of(site)
+            .ok_or(Rejection::NotAMember("roster"))?;
         let told = round.submit(at, event(index));
         self.refused.extend(told.clone().err());
         told

@@ -53,6 +53,7 @@ pub(super) fn read(message: pb::AbortReason) -> Result<Abort, ConvertError> {
         Reason::Dealer(dealer) => Abort::Dealer { dealer },
         Reason::BadSum(pb::Plainly {}) => Abort::BadSum,
         Reason::NotFinite(pb::Plainly {}) => Abort::NotFinite,
+        Reason::UnchangedIn(round) => Abort::Unchanged { round },
         Reason::Diverged(word) => Abort::Diverged(part(&word)?),
         Reason::Cancelled(pb::Plainly {}) => Abort::Cancelled,
     })
@@ -76,6 +77,7 @@ pub(super) fn write(abort: &Abort) -> pb::AbortReason {
         Abort::Dealer { dealer } => Reason::Dealer(*dealer),
         Abort::BadSum => Reason::BadSum(pb::Plainly {}),
         Abort::NotFinite => Reason::NotFinite(pb::Plainly {}),
+        Abort::Unchanged { round } => Reason::UnchangedIn(*round),
         Abort::Diverged(part) => Reason::Diverged((*part).to_owned()),
         Abort::Cancelled => Reason::Cancelled(pb::Plainly {}),
     };

@@ -296,6 +296,7 @@ pub fn abort() -> impl Strategy<Value = Abort> {
         any::<u32>().prop_map(|dealer| Abort::Dealer { dealer }),
         Just(Abort::BadSum),
         Just(Abort::NotFinite),
+        any::<u64>().prop_map(|round| Abort::Unchanged { round }),
         (0..PARTS.len()).prop_map(|at| Abort::Diverged(PARTS[at])),
         Just(Abort::Cancelled),
     ]
