@@ -135,3 +135,38 @@ proptest! {
         }
     }
 }
+
+/// A site is back with an attempt that the coordinator gave up long ago, and asks for its shares.
+#[test]
+fn a_site_that_asks_about_an_attempt_that_is_gone_is_told_so_and_accuses_nobody() {
+    let mut fed = Federation::with(Setup::of(SITES).rounds(2));
+    fed.sites
+        .iter_mut()
+        .for_each(|site| site.fresh_draws = true);
+    fed.enrol();
+    let ops = [
+        Op::All(Kind::Train),
+        Op::All(Kind::Commit),
+        Op::Hear(0),
+        Op::Restart(0),
+        Op::All(Kind::Join),
+        Op::Kill(4),
+        Op::Wait,
+        Op::All(Kind::Abort),
+        Op::Kill(0),
+        Op::Wait,
+        Op::Restart(4),
+        Op::Hear(0),
+        Op::Silence(0, Kind::Join),
+        Op::Wait,
+    ];
+    for op in ops {
+        happen(&mut fed, op);
+    }
+    for site in 0..SITES {
+        fed.restart(site);
+        fed.site(site).silent.clear();
+    }
+    fed.finish();
+    nobody_is_accused(&fed);
+}

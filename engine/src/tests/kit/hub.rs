@@ -9,7 +9,9 @@ use veilsum_common::run::RunSpec;
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{Identity, Signature};
-use veilsum_secagg::message::{Announcement, Receipt, SurvivorItem, UploadHeader, UploadTrailer};
+use veilsum_secagg::message::{
+    Announcement, Receipt, ShareItem, SurvivorItem, UploadHeader, UploadTrailer,
+};
 use veilsum_secagg::params::{Params, round_config_hash};
 use veilsum_secagg::participant::chunk_root;
 use veilsum_secagg::{Bitmap, Digest, coordinator};
@@ -334,6 +336,24 @@ impl Hub {
     /// Index of a site in the current attempt.
     pub fn index(&self, site: &SiteName) -> u32 {
         self.round().index_of(site).expect("it is in the roster")
+    }
+
+    /// GetShares: of the attempt that is asked about, and of no other.
+    pub fn share_items(
+        &self,
+        ann_hash: Digest,
+        site: &SiteName,
+    ) -> Result<Vec<ShareItem>, Rejection> {
+        let round = self.round();
+        if round.attempt().hash() != ann_hash {
+            return Err(Rejection::Elsewhere("attempt"));
+        }
+        let index = self.index(site);
+        Ok(coordinator::share_items(
+            round.attempt(),
+            round.commits(),
+            index,
+        )?)
     }
 
     /// SubmitMasked: checks header and trailer, stages the bytes, gives the signed receipt.

@@ -501,8 +501,7 @@ impl Site {
             Output::Commit(_) => self.commit(at, hub, witness),
             Output::Upload(attempt) => self.upload(at, hub, witness, &attempt),
             Output::OpenShares(attempt) => {
-                let (round, index) = (hub.round(), hub.index(&self.name));
-                let items = coordinator::share_items(round.attempt(), round.commits(), index)?;
+                let items = hub.share_items(attempt.hash(), &self.name)?;
                 self.machine.open_shares(attempt.hash(), &items)
             }
             Output::Judge(_, proposal) => {
