@@ -30,5 +30,8 @@ fn a_pinned_update_does_not_show_its_numbers_when_it_is_printed() {
     let event = Some(site_event::Event::Trained(pinned));
     let printed = format!("{:?}", SiteEvent { event });
     assert!(!printed.contains("17014"), "{printed}");
-    assert!(printed.contains("round: 7") && printed.contains("meta_lanes_len: 3"), "{printed}");
+    assert!(
+        printed.contains("round: 7") && printed.contains("meta_lanes_len: 3"),
+        "{printed}"
+    );
 }
