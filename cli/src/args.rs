@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// Look at and fetch the models of a run
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Check a fault file: a proof, complete in itself, that the coordinator or a site lied
+    VerifyFault(VerifyFault),
     /// The built-in example trainer, started by a participant through the trainer contract
     #[command(hide = true)]
     Trainer(Trainer),
@@ -347,6 +349,19 @@ pub(crate) struct Override {
     pub path: Vec<String>,
     /// What it shall be.
     pub value: toml::Value,
+}
+
+/// Checks a fault file without any network: exits with 0 if it convicts somebody, and says whom, of what, and what that leaves open.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyFault {
+    /// The file, as a site keeps it and `veilsum participant faults --export` copies it
+    pub file: PathBuf,
+    /// Key that you know as the coordinator's in this run; a proof about a run with another one is refused
+    #[arg(long, value_name = "KEY")]
+    pub coordinator_key: Option<Digest>,
+    /// site.toml with the ids of the members that you know; a proof against another member is refused
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Runs the built-in example trainer once.

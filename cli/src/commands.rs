@@ -10,6 +10,7 @@ pub(crate) mod model;
 pub(crate) mod participant;
 pub(crate) mod run;
 pub(crate) mod trainer;
+pub(crate) mod verify_fault;
 
 use std::future::Future;
 
@@ -27,6 +28,7 @@ pub(crate) fn dispatch(command: Command, form: Form) -> Result<Output, Error> {
         Command::Ca(ca) => ca::run(ca),
         Command::Run(run) => run::run(run, form),
         Command::Model(model) => model::run(model),
+        Command::VerifyFault(asked) => verify_fault::run(&asked),
         Command::Trainer(trainer) => trainer::run(&trainer),
     }
 }

@@ -14,8 +14,10 @@ use veilsum_participant::consent::ConsentError;
 use veilsum_participant::enrol::EnrolError;
 use veilsum_participant::keystore::KeystoreError;
 use veilsum_participant::link::{self, LinkError};
+use veilsum_proto::convert::ConvertError;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
+use veilsum_secagg::evidence::Unproved;
 
 use crate::commands::demo::DemoError;
 
@@ -47,6 +49,32 @@ pub(crate) enum Error {
     Withheld {
         /// The run.
         run: RunId,
+    },
+    /// A fault file is damaged, or none.
+    #[error("{} is no fault file, or a damaged one: {source}", path.display())]
+    FaultFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ConvertError,
+    },
+    /// A fault file is whole and convicts nobody.
+    #[error("{} convicts nobody of {kind}: {unproved}", path.display())]
+    FaultNotProved {
+        /// The file.
+        path: PathBuf,
+        /// What it is meant to prove.
+        kind: &'static str,
+        /// Why it does not.
+        unproved: Unproved,
+    },
+    /// A fault file convicts somebody whom the reader does not know.
+    #[error("the proof holds, but for the {what} {found}, which is not one you said you know")]
+    FaultOtherParty {
+        /// What was compared.
+        what: &'static str,
+        /// What the file says.
+        found: Digest,
     },
     /// A file that should be text is not.
     #[error("{} is not UTF-8 text", path.display())]

@@ -109,6 +109,11 @@ pub(crate) const KNOWN: &[Known] = &[
         "correct the file or its path and repeat the command",
     ),
     known(
+        "FAULT_FILE_INVALID",
+        Exit::Invalid,
+        "fetch the file again from the site that keeps it, with a release that is not older than that site's",
+    ),
+    known(
         "CONFIG_INVALID",
         Exit::Invalid,
         "correct the configuration and start again; docs/config has a sample of each file",
@@ -293,6 +298,16 @@ pub(crate) const KNOWN: &[Known] = &[
         "do not retry; tell the operators of the coordinator and of the named site",
     ),
     known(
+        "FAULT_NOT_PROVED",
+        Exit::VerificationFailed,
+        "hold it against nobody; ask for the file where it was made, and compare the two",
+    ),
+    known(
+        "FAULT_OTHER_PARTY",
+        Exit::VerificationFailed,
+        "check what you compare with; anybody can make a run or a key of its own and convict that",
+    ),
+    known(
         "ROUND_BAD_DEALING",
         Exit::VerificationFailed,
         "the named sites check their release and machine before the next run",
@@ -428,6 +443,11 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
             Error::File(_) | Error::Tls(_) | Error::NotText { .. } | Error::Keystore(_) => Self::known("FILE_INVALID", error),
+            Error::FaultFile { .. } => Self::known("FAULT_FILE_INVALID", error),
+            Error::FaultNotProved { kind, .. } => Self::known("FAULT_NOT_PROVED", error).with(json!({"kind": kind})),
+            Error::FaultOtherParty { found, .. } => {
+                Self::known("FAULT_OTHER_PARTY", error).with(json!({"found": found.to_string()}))
+            }
             Error::Consent(consent) => Self::known(consent_code(consent), error),
             Error::Withheld { .. } => Self::known("CONSENT_WITHHELD", error),
             Error::Ca(_) | Error::Enrol(_) => Self::known("CERTIFICATE_NOT_ISSUED", error),

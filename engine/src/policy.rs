@@ -21,6 +21,16 @@ pub enum PeerTrust {
     Roster(Digest),
 }
 
+impl PeerTrust {
+    /// Whether `id` is pinned; `None` where a whole roster is, or nothing, so that one id cannot be judged by itself.
+    pub fn pins(&self, id: &MemberId) -> Option<bool> {
+        match self {
+            Self::Ids(ids) => Some(ids.contains(id)),
+            Self::Roster(_) | Self::None => None,
+        }
+    }
+}
+
 /// Which runs a site takes part in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Approval {

@@ -69,6 +69,8 @@ pub struct Conviction {
     pub run_id: [u8; 16],
     /// See `run_id`.
     pub run_hash: Digest,
+    /// The key of the run's coordinator, whoever is convicted.
+    pub coordinator_pk: [u8; 32],
     /// The epoch.
     pub epoch: u64,
     /// Round and attempt number; none when the fault is about the whole epoch.
@@ -202,6 +204,7 @@ impl Evidence {
             culprit,
             run_id: params.config().run_id,
             run_hash: params.run_hash(),
+            coordinator_pk: params.config().coordinator_pk,
             epoch,
             attempt: announcement.map(|said| (said.round, said.seq)),
         }

@@ -392,6 +392,32 @@ fn a_command_line_that_is_not_understood_exits_with_2() {
 }
 
 #[test]
+fn a_fault_file_that_convicts_exits_with_0_one_that_does_not_with_8_and_a_damaged_one_with_4() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/src/convert/fault/tests/files");
+    let dir = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(kept).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    let check = |line: &str| veilsum(dir.path(), &format!("verify-fault {line}"));
+    let holds = "fault-two-cohorts-0fd9c476a04f86f6.veilsum-fault";
+    let proof = check(holds);
+    assert_eq!(proof.data()["kind"], "two-cohorts");
+    assert_eq!(proof.data()["culprit"]["role"], "coordinator");
+    assert!(proof.stderr.contains("next  compare run hash"), "{proof:?}");
+    let key = proof.data()["coordinator_key"].as_str().unwrap().to_owned();
+    assert_eq!(check(&format!("{holds} --coordinator-key {key}")).exit, 0);
+    let other = "0".repeat(64);
+    check(&format!("{holds} --coordinator-key {other}")).refused(8, "FAULT_OTHER_PARTY");
+    check("fault-wrong-share-de906d53e18f5e2e.veilsum-fault").refused(8, "FAULT_NOT_PROVED");
+    let mut bytes = fs::read(dir.path().join(holds)).unwrap();
+    bytes[300] ^= 1;
+    fs::write(dir.path().join("damaged"), bytes).unwrap();
+    check("damaged").refused(4, "FAULT_FILE_INVALID");
+    check("absent").refused(4, "FILE_INVALID");
+}
+
+#[test]
 fn keys_are_made_once_and_an_identity_outlives_certificates() {
     let dir = tempfile::tempdir().unwrap();
     let run = |line: &str| veilsum(dir.path(), line);
