@@ -139,6 +139,9 @@ impl Participant {
                 phase: "without opened shares",
             });
         };
+        if cohort.ctx() != proposal.ctx {
+            return Err(Rejection::Elsewhere("cohort")); // of an attempt that is over; what it was judged by came late
+        }
         let HolderPhase::Idle(idle) = &current.holder else {
             return Err(Rejection::OutOfPhase {
                 what: "a survivor proposal",

@@ -105,6 +105,27 @@ fn forgivable(reason: &Abort) -> bool {
     )
 }
 
+/// Found below: site 0 was asked to judge a set, and came to it when the attempt was over and the next one had a cohort.
+#[test]
+fn a_survivor_set_that_is_judged_after_its_attempt_accuses_nobody() {
+    let mut fed = Federation::with(Setup::of(SITES).rounds(2));
+    fed.enrol();
+    for op in [
+        Op::All(Kind::Train),
+        Op::All(Kind::Commit),
+        Op::All(Kind::Upload),
+        Op::Act(0, Kind::OpenShares),
+        Op::Wait,
+        Op::All(Kind::Abort),
+        Op::All(Kind::Commit),
+        Op::All(Kind::OpenShares),
+        Op::All(Kind::Judge),
+    ] {
+        happen(&mut fed, op);
+        nobody_is_accused(&fed);
+    }
+}
+
 proptest! {
     // PROPTEST_CASES asks for more; what is found becomes a test of its own
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
