@@ -1,5 +1,6 @@
 //! Tests of whole rounds: a federation in one thread, and the rules of protocol, section 23, by their numbers.
 
+mod attacks;
 mod chaos;
 mod consent;
 mod contract;

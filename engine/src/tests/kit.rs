@@ -23,8 +23,10 @@ use veilsum_secagg::params::round_config_hash;
 use veilsum_secagg::{Certificate, Digest};
 
 pub use hub::{Hub, shorter_epochs, terms};
-pub use job::{Sum, Summed};
-pub use site::{Kind, Site, Trainer, advertisement, advertisement_from, binding, survivors};
+pub use job::{Sum, Summed, stripped};
+pub use site::{
+    Contributed, Kind, Site, Trainer, advertisement, advertisement_from, binding, survivors,
+};
 pub use stream::{Appends, Crash, Stream};
 pub use witness::Witness;
 

@@ -369,8 +369,9 @@ fn a_holder_that_comes_back_stands_in_for_one_that_vanished() {
     assert_eq!(fed.summed(), [0, 1, 2, 3, 4]);
 }
 
+/// T-60.
 #[test]
-fn more_complaints_than_corrupt_holders_abort_and_leave_the_dealer_out() {
+fn t60_more_complaints_than_corrupt_holders_abort_and_the_retry_goes_without_the_dealer() {
     let mut fed = Federation::of(5);
     fed.enrol();
     fed.act(Kind::Train);

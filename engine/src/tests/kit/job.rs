@@ -6,6 +6,7 @@ use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
 use veilsum_common::model;
 use veilsum_common::run::RunSpec;
+use veilsum_secagg::mask::Masks;
 use veilsum_secagg::ring::{centred, unpack};
 use veilsum_secagg::{Culprit, Digest, Error, coordinator};
 
@@ -48,6 +49,18 @@ impl Sum {
         Self { elements, lanes }
     }
 
+    /// What this sum has and `part` has not.
+    pub fn less(&self, part: &Self) -> Contributed {
+        let elements = self.elements.iter().zip(&part.elements);
+        let lanes = self.lanes.iter().zip(&part.lanes);
+        Contributed {
+            elements: elements.map(|(whole, part)| whole - part).collect(),
+            lanes: lanes
+                .map(|(whole, part)| whole.wrapping_sub(*part))
+                .collect(),
+        }
+    }
+
     fn hash(&self) -> Digest {
         let bytes: Vec<u8> = self.elements.iter().flat_map(|q| q.to_le_bytes()).collect();
         Digest::of_bulk(&bytes)
@@ -62,30 +75,20 @@ pub fn run(
     blobs: &BTreeMap<Digest, Vec<u8>>,
 ) -> Result<(Computed, Sum, Vec<u8>), Abort> {
     let (cohort, proposal) = (round.cohort().unwrap(), round.proposal().unwrap());
-    let (attempt, commits) = (round.attempt(), round.commits());
-    let survivors = &proposal.survivors;
-    let unmasked = coordinator::unmask(attempt, cohort, survivors, commits, round.lists());
-    let unmasked = unmasked.map_err(verdict)?;
-    let params = spec.params();
-    let (m, len) = (params.config().m, params.chunk_len(0));
-    let (mut folded, mut lanes) = (
-        vec![0u64; len as usize],
-        vec![0u64; params.config().meta_lanes as usize],
+    let kept = round.uploads().values();
+    let kept = kept.filter(|upload| proposal.survivors.contains(upload.item.index));
+    let uploads: Vec<_> = kept
+        .map(|upload| (&blobs[&upload.blob.digest][..], &upload.metadata[..]))
+        .collect();
+    let unmasked = coordinator::unmask(
+        round.attempt(),
+        cohort,
+        &proposal.survivors,
+        round.commits(),
+        round.lists(),
     );
-    for upload in survivors.iter().map(|index| &round.uploads()[&index]) {
-        let packed = &blobs[&upload.blob.digest];
-        unpack(packed, m, len, |k, value| {
-            folded[k] = folded[k].wrapping_add(value)
-        })
-        .unwrap();
-        for (sum, lane) in lanes.iter_mut().zip(upload.metadata.chunks_exact(8)) {
-            *sum = sum.wrapping_add(u64::from_le_bytes(lane.try_into().unwrap()));
-        }
-    }
-    unmasked.masks.add_to_sum(params.lane(), 0, &mut folded);
-    unmasked.masks.add_to_metadata(&mut lanes);
-    let elements = folded.iter().map(|value| centred(*value, m)).collect();
-    let sum = Sum { elements, lanes };
+    let unmasked = unmasked.map_err(verdict)?;
+    let sum = stripped(spec, &uploads, &unmasked.masks);
     let next = next_model(spec, model, &sum)?;
     let computed = Computed {
         sum_hash: sum.hash(),
@@ -98,6 +101,29 @@ pub fn run(
         liars: unmasked.liars,
     };
     Ok((computed, sum, next))
+}
+
+/// What masked vectors with their metadata add up to once these masks are taken off.
+pub fn stripped(spec: &RunSpec, uploads: &[(&[u8], &[u8])], masks: &Masks) -> Sum {
+    let params = spec.params();
+    let (m, len) = (params.config().m, params.chunk_len(0));
+    let (mut folded, mut lanes) = (
+        vec![0u64; len as usize],
+        vec![0u64; params.config().meta_lanes as usize],
+    );
+    for (packed, metadata) in uploads {
+        unpack(packed, m, len, |k, value| {
+            folded[k] = folded[k].wrapping_add(value)
+        })
+        .unwrap();
+        for (sum, lane) in lanes.iter_mut().zip(metadata.chunks_exact(8)) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(lane.try_into().unwrap()));
+        }
+    }
+    masks.add_to_sum(params.lane(), 0, &mut folded);
+    masks.add_to_metadata(&mut lanes);
+    let elements = folded.iter().map(|value| centred(*value, m)).collect();
+    Sum { elements, lanes }
 }
 
 fn next_model(spec: &RunSpec, model: &[u8], sum: &Sum) -> Result<Vec<u8>, Abort> {

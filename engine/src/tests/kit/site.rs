@@ -208,6 +208,38 @@ impl Site {
         Ok(())
     }
 
+    /// A gullible site: what its machine refuses takes effect all the same. Gives the refusal.
+    pub fn believe(&mut self, at: Timestamp, event: Event) -> Rejection {
+        let refusal = self.machine.admit(at, &event);
+        let fresh = self.draw(&event);
+        let ops = self.machine.secrets(&event, &fresh).unwrap();
+        self.journal.push((at, event.clone()));
+        self.store(&ops);
+        self.machine.apply(ops);
+        self.machine.handle(at, event).unwrap();
+        self.collect();
+        refusal.expect_err("an honest site refuses it")
+    }
+
+    /// A copy of the machine and of everything that is durable here; from now on neither knows of the other.
+    pub fn twin(&self) -> Self {
+        let identity = Arc::clone(&self.identity);
+        let mut twin = Self::new(
+            self.index,
+            identity,
+            &self.spec,
+            &self.policy,
+            &self.appends,
+        );
+        twin.stored = self.stored.clone();
+        twin.journal = self.journal.clone();
+        twin.files = self.files.clone();
+        twin.contributed = self.contributed.clone();
+        twin.draws = self.draws;
+        twin.reboot();
+        twin
+    }
+
     fn store(&mut self, ops: &[SecretOp]) {
         for op in ops {
             match op {
@@ -357,7 +389,8 @@ impl Site {
         self.collect();
     }
 
-    fn told(
+    /// Takes one notice in.
+    pub fn told(
         &mut self,
         at: Timestamp,
         hub: &Hub,
