@@ -1,6 +1,7 @@
 //! Tests of whole steps and whole rounds: known answers, properties, and the attacks of protocol, section 23, by their numbers.
 
 mod admission;
+mod attacks;
 mod bad_vectors;
 mod certificates;
 mod channels;

@@ -4,7 +4,7 @@ use super::kit::Round;
 use crate::channel::{self, Envelope};
 use crate::codec::{hash, le32};
 use crate::commitment::{self, CoreParts, Secret};
-use crate::keys::Seed;
+use crate::keys::{Seed, Signature};
 use crate::message::{BLOB_BYTES, Commit, PAIR_BYTES};
 use crate::participant::Dealing;
 use crate::{Digest, labels};
@@ -47,7 +47,7 @@ impl Dealer {
 
     /// The signed Commit that these parts make.
     pub fn commit(&self, round: &Round<'_>) -> Commit {
-        let (attempt, identity, me) = (&round.attempt, round.identity(self.me), self.me);
+        let (attempt, me) = (&round.attempt, self.me);
         let (ann_hash, id) = (attempt.hash(), attempt.member(me).unwrap().id);
         let share_list: Vec<_> = (1..)
             .zip(&self.committed)
@@ -84,16 +84,7 @@ impl Dealer {
                 .map(|key| envelope.seal(key, pair).unwrap())
         };
         let ciphertexts: Vec<_> = attempt.holders().zip(&self.dealt).map(seal).collect();
-        let cts = Commit::ciphertexts_hash(&ciphertexts);
-        let sig_maskkey = identity.sign(
-            labels::SIG_MASKKEY,
-            &[&ann_hash.0, &id.0.0, &nonce, e_pk.as_bytes()],
-        );
-        let sig_commit = identity.sign(
-            labels::SIG_COMMIT,
-            &[&core.0, &hash(labels::BLOB, &[&blob]).0, &cts.0],
-        );
-        Commit {
+        let mut commit = Commit {
             ann_hash,
             nonce,
             e_pk,
@@ -102,10 +93,25 @@ impl Dealer {
             share_list,
             blob,
             ciphertexts,
-            sig_maskkey,
-            sig_commit,
-        }
+            sig_maskkey: Signature([0; 64]),
+            sig_commit: Signature([0; 64]),
+        };
+        sign_again(round, me, &mut commit);
+        commit
     }
+}
+
+/// Signs a Commit in the name of `me`, whatever is in it.
+pub fn sign_again(round: &Round<'_>, me: u32, commit: &mut Commit) {
+    let (attempt, identity) = (&round.attempt, round.identity(me));
+    let (ann_hash, id) = (attempt.hash(), attempt.member(me).unwrap().id);
+    let core = commitment::core_of_commit(attempt, me, commit).unwrap();
+    let (nonce, e_pk) = (&commit.nonce, commit.e_pk.as_bytes());
+    let maskkey: [&[u8]; 4] = [&ann_hash.0, &id.0.0, nonce, e_pk];
+    commit.sig_maskkey = identity.sign(labels::SIG_MASKKEY, &maskkey);
+    let cts = Commit::ciphertexts_hash(&commit.ciphertexts);
+    let parts = [core.0, hash(labels::BLOB, &[&commit.blob]).0, cts.0];
+    commit.sig_commit = identity.sign(labels::SIG_COMMIT, &parts.each_ref().map(|part| &part[..]));
 }
 
 fn commit_pair(

@@ -1,5 +1,6 @@
 //! A whole epoch of honest sites, and one attempt of theirs step by step, so that a test says only what is special about it.
 
+pub mod adversary;
 mod round;
 
 use std::sync::Arc;
@@ -102,11 +103,22 @@ impl World {
     }
 
     fn of(identities: Vec<Identity>, config: RunConfig, epoch: u64) -> Self {
+        Self::keyed(identities, config, epoch, |k| {
+            seed("epoch", epoch << 16 | k)
+        })
+    }
+
+    /// The same with another source of each site's epoch keys.
+    pub fn keyed(
+        identities: Vec<Identity>,
+        config: RunConfig,
+        epoch: u64,
+        fresh: impl Fn(u64) -> Seed,
+    ) -> Self {
         let params = Arc::new(Params::new(config).unwrap());
         let join = |(identity, k): (Identity, u64)| {
-            let fresh = seed("epoch", epoch << 16 | k);
             let (waiting, advertisement) =
-                AwaitingRoster::new(&params, epoch, &identity, &binding(k), &fresh);
+                AwaitingRoster::new(&params, epoch, &identity, &binding(k), &fresh(k));
             (identity, waiting, advertisement)
         };
         let joined: Vec<_> = identities.into_iter().zip(0..).map(join).collect();
@@ -185,7 +197,7 @@ impl World {
 }
 
 /// Of `n` sites, in the order of their ids.
-fn identities(n: u32) -> Vec<Identity> {
+pub fn identities(n: u32) -> Vec<Identity> {
     let mut identities: Vec<_> = (0..u64::from(n))
         .map(|k| Identity::from_seed(&seed("identity", k)))
         .collect();

@@ -3,13 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::kit::{Round, World, certificate_of};
-use crate::Bitmap;
 use crate::error::Fault;
-use crate::holder::Verdict;
-use crate::keys::{ExchangeSecret, Seed};
-use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::message::{Cohort, SurvivorItem, SurvivorProposal};
-use crate::prg::Sign;
 
 /// The ten sites of section 10: who they are in the attack.
 struct TenSites<'w> {
@@ -95,89 +90,44 @@ fn t58_without_that_check_the_victims_update_is_exposed() {
     let ten = TenSites::new(&world);
     let (proposal, _) = ten.proposal();
     let signers = HONEST_A.into_iter().chain(CORRUPT);
-    let blind = |h: u32| {
-        let complaints = ten.a.opened(h, &ten.cohort_a).unwrap().complaints().clone();
-        let verdict = Verdict {
-            proposal: proposal.clone(),
-            cohort: ten.cohort_a.members.clone(),
-            complaints,
-        };
-        (h, ten.a.idle(h).attest(verdict))
-    };
-    let attested: BTreeMap<_, _> = signers.map(blind).collect();
+    let attested: BTreeMap<_, _> = signers
+        .map(|h| (h, ten.a.blind(h, &ten.cohort_a, &proposal)))
+        .collect();
     let certificate = certificate_of(&ten.a.attestations(&attested));
-    let released = |(h, attested)| {
-        (
-            h,
-            ten.a.list(
-                h,
-                &ten.a.release(attested, &certificate).unwrap(),
-                &ten.cohort_a,
-            ),
-        )
+    let list = |(h, attested)| {
+        let released = ten.a.release(attested, &certificate).unwrap();
+        (h, ten.a.list(h, &released, &ten.cohort_a))
     };
-    let lists: BTreeMap<_, _> = attested.into_iter().map(released).collect();
-
-    // b of the victim and K of the sites that are dropped under A, joined from six shares each as the coordinator would.
-    let join = |member: u32| {
-        let (xs, shares): (Vec<u32>, Vec<_>) = lists
-            .values()
-            .map(|list| {
-                (
-                    list.position,
-                    crate::shamir::SecretScalar::parse(list.scalar(member).unwrap()).unwrap(),
-                )
-            })
-            .unzip();
-        crate::shamir::Lagrange::new(&xs, 6)
-            .unwrap()
-            .combine(&shares.iter().collect::<Vec<_>>())
-    };
-    let attempt = &ten.b.attempt;
-    let ctx = ten.cohort_b.ctx();
-    let mut masks = vec![(
-        Sign::Minus,
-        self_seed(attempt, &ctx, VICTIM, &join(VICTIM)).unwrap(),
-    )];
-    let e_of_victim = ten.b.commits[&VICTIM].e_pk;
-    let rescued = |member: u32| {
-        let commit = &ten.a.commits[&member];
-        let core = crate::commitment::core_of_commit(attempt, member, commit).unwrap();
-        let id = attempt.member(member).unwrap().id;
-        let key = crate::commitment::rescue_key(&attempt.hash(), &id, &join(member));
-        ExchangeSecret::new(
-            &Seed::restore(&crate::channel::open(&key, &core.0, &commit.blob).unwrap()).unwrap(),
-        )
-    };
-    let known = HONEST_B
-        .map(|i| (i, rescued(i)))
-        .into_iter()
-        .chain(CORRUPT.map(|i| (i, ten.b.dealing(i).mask_key)));
-    for (i, secret) in known {
-        let (own, victim) = (
-            End {
-                index: i,
-                key: &secret.public(),
-            },
-            End {
-                index: VICTIM,
-                key: &e_of_victim,
-            },
-        );
-        masks.push((
-            pair_sign(VICTIM, i).flipped(),
-            pair_seed(attempt, &ctx, &secret, own, victim).unwrap(),
-        ));
-    }
-    let uploads = BTreeMap::from([(VICTIM, ten.b.upload(VICTIM, &ten.cohort_b))]);
-    let (exposed, metadata) = ten
-        .b
-        .sum(&uploads, &Bitmap::of(10, [VICTIM]), &Masks::new(masks));
+    let lists: BTreeMap<_, _> = attested.into_iter().map(list).collect();
     assert_eq!(
-        exposed, ten.b.updates[VICTIM as usize],
+        ten.b
+            .exposed_by_lists(VICTIM, &ten.cohort_b, &lists, &CORRUPT),
+        ten.b.hidden(VICTIM),
         "this is what rule 4 is for"
     );
-    assert_eq!(metadata, ten.b.metadata[VICTIM as usize]);
+}
+
+/// A victim that masks under a second cohort as well: with what an honest release under A reveals, its upload under B lies open.
+#[test]
+fn t15_without_the_rule_of_one_cohort_the_second_upload_is_exposed() {
+    let world = World::new(10);
+    let ten = TenSites::new(&world);
+    let items = ten.a.items(
+        &ten.cohort_a,
+        [VICTIM].into_iter().chain(HONEST_A).chain(CORRUPT),
+    );
+    let holders = HONEST_A.into_iter().chain(CORRUPT);
+    let (proposal, lists) = ten.a.lists_by(&ten.cohort_a, &items, holders);
+    assert_eq!(
+        proposal.survivors.count(),
+        7,
+        "every holder judged every rule"
+    );
+    assert_eq!(
+        ten.b
+            .exposed_by_lists(VICTIM, &ten.cohort_b, &lists, &CORRUPT),
+        ten.b.hidden(VICTIM)
+    );
 }
 
 /// Five sites, each shown cohort A or cohort B: a holder signs a set under A only if all of it signed under A.

@@ -194,7 +194,7 @@ fn t17_what_can_be_computed_is_the_sum_of_the_honest_survivors_and_nothing_else(
 
 /// Before a release, and beside a certified abort, nothing follows from anything.
 #[test]
-fn t17_without_a_release_nothing_can_be_computed() {
+fn t17_before_a_release_nothing_can_be_computed() {
     let world = World::new(7);
     let mut round = world.open();
     let cohort = round.commit_all();
@@ -218,6 +218,35 @@ fn t17_without_a_release_nothing_can_be_computed() {
             "corrupt {corrupt:?}"
         );
     }
+}
+
+/// A holder group that releases both secrets of one survivor: the same algebra finds that survivor's update alone.
+#[test]
+fn t17_without_one_secret_per_site_a_single_update_can_be_computed() {
+    let world = World::new(5);
+    let mut round = world.open();
+    let cohort = round.commit_all();
+    let seeds = Seeds::new(&round, &cohort);
+    let masks: Vec<_> = (0..5)
+        .map(|i| round.masking(i, &cohort).unwrap().masks)
+        .collect();
+    let mut known = seeds.known(&Bitmap::full(5), &Bitmap::empty(5));
+    let e_of_the_victim = (0..5).filter(|j| *j != 2).map(|j| seeds.pair[&(2, j)]);
+    known.extend(e_of_the_victim);
+    let unknown = |i: usize| {
+        let mut streams = collect([&masks[i]]);
+        streams.retain(|seed, _| !known.contains(seed));
+        streams
+    };
+    let found = combinations(&(0..5).map(unknown).collect::<Vec<_>>());
+    assert_eq!(found.len(), 2, "the sum, and one more");
+    assert!(unknown(2).is_empty(), "no unknown stream is left on it");
+    assert!(
+        found
+            .iter()
+            .any(|c| (0..5).all(|i| (c[i] != 0) == (i == 2))),
+        "the update of site 2 and no other: {found:?}"
+    );
 }
 
 /// What the coordinator takes off a sum is, stream by stream, what the survivors put on.

@@ -8,7 +8,7 @@ use crate::context::Roster;
 use crate::coordinator;
 use crate::error::{Error, Fault};
 use crate::keys::{ExchangeSecret, Identity};
-use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
+use crate::mask::{Masks, self_seed};
 use crate::message::{Announcement, Cohort};
 use crate::params::RunConfig;
 use crate::participant::AwaitingRoster;
@@ -215,30 +215,6 @@ fn t07_another_run_configuration_or_epoch_is_another_context() {
     assert_views_do_not_mix("epoch", &honest, &mut next_epoch.open(), 3);
 }
 
-/// Masks of a site that was shown `attempt` and `ctx`, without any of its checks.
-fn unchecked_masks(round: &Round<'_>, ctx: &Digest, me: u32) -> Masks {
-    let (attempt, dealing) = (&round.attempt, round.dealing(me));
-    let mut masks = vec![(
-        Sign::Plus,
-        self_seed(attempt, ctx, me, dealing.f_b.secret()).unwrap(),
-    )];
-    let own = End {
-        index: me,
-        key: &dealing.mask_key.public(),
-    };
-    for (&other, commit) in round.commits.iter().filter(|(other, _)| **other != me) {
-        let end = End {
-            index: other,
-            key: &commit.e_pk,
-        };
-        masks.push((
-            pair_sign(me, other),
-            pair_seed(attempt, ctx, &dealing.mask_key, own, end).unwrap(),
-        ));
-    }
-    Masks::new(masks)
-}
-
 /// Model inconsistency, were a site to check nothing: whatever is taken off, a million lanes of the sum look uniform.
 #[test]
 fn t06_a_victim_with_another_model_leaves_only_noise_in_the_sum() {
@@ -258,7 +234,7 @@ fn t06_a_victim_with_another_model_leaves_only_noise_in_the_sum() {
     }
     .ctx();
     let add = |i: u32, ctx: &Digest, sums: &mut [Vec<u64>]| {
-        let masks = unchecked_masks(&round, ctx, i);
+        let masks = round.unchecked_masks(ctx, i);
         // The coordinator knows every b and takes the self masks off; pair masks cancel where two contexts agree.
         let b = self_seed(&round.attempt, ctx, i, round.dealing(i).f_b.secret()).unwrap();
         let off = Masks::new(vec![(Sign::Minus, b)]);
