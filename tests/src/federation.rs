@@ -10,6 +10,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::Channel;
 use veilsum_common::ids::SiteName;
+use veilsum_common::limits::PIECE_BYTES;
 use veilsum_common::time::{Span, Timestamp};
 use veilsum_coordinator::ca::{self, Authority};
 use veilsum_daemon::identity::Role;
@@ -230,17 +231,22 @@ impl Federation {
             study: study.as_bytes().to_vec(),
             request_id: format!("00000000-0000-4000-8000-{request:012}"),
         };
-        let piece = pb::BlobChunk {
-            offset: 0,
-            data: model.to_vec().into(),
-            blake3: blake3::hash(model).as_bytes().to_vec(),
-            total_bytes: u64::try_from(model.len()).unwrap(),
-        };
-        let parts = [
-            pb::create_run_request::Part::Header(header),
-            pb::create_run_request::Part::Piece(piece),
-        ];
-        let messages = parts.map(|part| pb::CreateRunRequest { part: Some(part) });
+        let pieces = (0..)
+            .step_by(PIECE_BYTES)
+            .zip(model.chunks(PIECE_BYTES))
+            .map(|(offset, data)| {
+                pb::create_run_request::Part::Piece(pb::BlobChunk {
+                    offset,
+                    data: data.to_vec().into(),
+                    blake3: blake3::hash(data).as_bytes().to_vec(),
+                    total_bytes: u64::try_from(model.len()).unwrap(),
+                })
+            });
+        let messages: Vec<_> = [pb::create_run_request::Part::Header(header)]
+            .into_iter()
+            .chain(pieces)
+            .map(|part| pb::CreateRunRequest { part: Some(part) })
+            .collect();
         let mut operator = self.operator();
         patiently("the coordinator does not answer", async {
             loop {
@@ -327,7 +333,7 @@ impl Federation {
         for said in sent.iter().rev().filter(|said| said.call != "Poll") {
             for _ in 0..2 {
                 let answer = said.again(self.channel(name));
-                drop(patiently("the coordinator does not answer", answer).await);
+                patiently("the coordinator does not answer", answer).await;
             }
         }
     }

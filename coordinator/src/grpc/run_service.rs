@@ -68,7 +68,9 @@ impl<J: Journal> Runs<J> {
         let coordinator = Identity::from_seed(&seed);
         let spec = RunSpec::from_study(&study, run_id, *coordinator.public().as_bytes(), model)
             .map_err(|error| status::invalid_study(&error))?;
-        let created = self.store_run(&spec, request_id, model, seed.expose()).await?;
+        let created = self
+            .store_run(&spec, request_id, model, seed.expose())
+            .await?;
         let run = LiveRun::start(Arc::clone(&self.0.shared), spec, created, coordinator).await;
         let run = run.map_err(|error| status::store(&error))?;
         tracing::info!(run = %run_id, name = study.name(), "run created");
