@@ -444,8 +444,6 @@ impl<J: Journal> LiveRun<J> {
             outcome,
         };
         self.tell_run(event).await;
-        self.scrub(StreamId::round(self.id(), next.epoch, next.seq))
-            .await;
         let run = self.run();
         let line = run
             .read()
@@ -456,6 +454,8 @@ impl<J: Journal> LiveRun<J> {
         if let Some(record) = line {
             metrics::append(&self.shared.runs_dir, &self.spec, &record);
         }
+        self.scrub(StreamId::round(self.id(), next.epoch, next.seq))
+            .await;
     }
 
     /// Erases what a stream that is over still holds: shares, signatures, metadata. Its digests stay (CP9).
