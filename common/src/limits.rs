@@ -109,6 +109,12 @@ pub const MAX_BATCH_ENTRIES: usize = 256;
 pub const HOLD_MAX_MS: u64 = 55_000;
 /// Longest fault file: two rosters of the largest size, or a commit and a list beside one, take a third of it.
 pub const MAX_FAULT_BYTES: usize = 256 * 1024;
+/// Fault files that a site keeps of one run: the first lies say the most, and 64 files of the largest size are 16 MiB.
+pub const MAX_FAULTS_PER_RUN: usize = 64;
+/// Attempts of a run whose signed statements a site keeps at hand to hold later ones against: some 2 KiB each.
+pub const MAX_HEARD_ATTEMPTS: usize = 64;
+/// Epochs of a run whose rosters a site keeps for the same purpose.
+pub const MAX_HEARD_EPOCHS: usize = 4;
 /// Bytes of a trainer's stderr that a site keeps: the end of a traceback; it never leaves the site.
 pub const STDERR_TAIL: usize = 4096;
 /// Longest `result.json` of a trainer: thirty-two metrics fill less than a tenth of it.

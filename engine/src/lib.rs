@@ -8,7 +8,8 @@
 //! asks again for whatever nobody has answered.
 //!
 //! Around them, pure functions and plain data: [`notice`] (what a site may be told), [`policy`] (when a site refuses), [`ledger`] (what
-//! a site has promised for good), [`vault`] (the secrets that entries depend on), [`rejection`] (the two ways of saying no).
+//! a site has promised for good), [`statements`] (what others have signed, to hold them to it), [`vault`] (the secrets that entries depend
+//! on), [`rejection`] (the two ways of saying no).
 //!
 //! What it deliberately leaves to others: cryptography to `secagg`, numbers to `common`, bytes on the wire and in the journal to
 //! `proto`; sockets, files, clocks, randomness and threads to the daemons. A whole federation runs in one unit test.
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod rejection;
 pub mod round;
 pub mod run;
+pub mod statements;
 pub mod terms;
 pub mod vault;
 

@@ -185,7 +185,7 @@ impl Roster {
 }
 
 /// `epoch_ctx = H("epoch", run_hash, LE64(epoch), LE32(n), roster_root)`.
-pub(crate) fn epoch_ctx(params: &Params, epoch: u64, members: u32, root: &Digest) -> Digest {
+pub fn epoch_ctx(params: &Params, epoch: u64, members: u32, root: &Digest) -> Digest {
     let run_hash = params.run_hash();
     let parts: [&[u8]; 4] = [&run_hash.0, &le64(epoch), &le32(members), &root.0];
     hash(labels::EPOCH, &parts)

@@ -34,7 +34,7 @@ fn announced(story: &Story<'_>, announcement: Announcement) -> (NamedAttempt, Si
 }
 
 #[test]
-fn t14_two_announcements_of_one_attempt_convict_the_coordinator() {
+fn two_announcements_of_one_attempt_convict_the_coordinator() {
     let world = World::new(7);
     let story = story(&world, world.announcement(), &[]);
     let said = world.announcement();
