@@ -1,4 +1,4 @@
-//! The one map from errors to exit codes. `docs/exit-codes.md` has a heading for each code word below, which a test checks.
+//! The one map from errors to code words, and from code words to exit codes. [`known`] explains each word.
 //!
 //! | exit | meaning | retry |
 //! |---|---|---|
@@ -17,6 +17,8 @@
 //!
 //! A code word is the same everywhere: `google.rpc.ErrorInfo.reason` on the wire, a run's `reason.code`, `error.code` in JSON.
 
+mod known;
+
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -29,6 +31,7 @@ use veilsum_participant::link::{self, LinkError};
 
 use crate::commands::demo::DemoError;
 use crate::error::Error;
+use known::Known;
 
 /// What a process exits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,319 +87,17 @@ pub(crate) struct Failure {
     pub details: Map<String, Value>,
 }
 
-/// A code word, what it makes the process exit with, and what to do.
-pub(crate) struct Known {
-    pub code: &'static str,
-    pub exit: Exit,
-    pub hint: &'static str,
-}
-
-/// Every code word. Those of runs come from `engine`, those of calls from the coordinator's `grpc/status.rs`, the rest from here.
-pub(crate) const KNOWN: &[Known] = &[
-    known(
-        "USAGE",
-        Exit::Usage,
-        "add --help to the command to see what it takes",
-    ),
-    known(
-        "WAIT_TIMED_OUT",
-        Exit::WaitTimedOut,
-        "wait again, or look with `veilsum run show`",
-    ),
-    known(
-        "FILE_INVALID",
-        Exit::Invalid,
-        "correct the file or its path and repeat the command",
-    ),
-    known(
-        "FAULT_FILE_INVALID",
-        Exit::Invalid,
-        "fetch the file again from the site that keeps it, with a release that is not older than that site's",
-    ),
-    known(
-        "CONFIG_INVALID",
-        Exit::Invalid,
-        "correct the configuration and start again; docs/config has a sample of each file",
-    ),
-    known(
-        "STUDY_INVALID",
-        Exit::Invalid,
-        "correct the study; docs/config/study.toml explains every key",
-    ),
-    known(
-        "CERTIFICATE_NOT_ISSUED",
-        Exit::Invalid,
-        "correct what the message names and repeat the command",
-    ),
-    known(
-        "URL_INVALID",
-        Exit::Invalid,
-        "give --at the coordinator's address, https://HOST:PORT",
-    ),
-    known(
-        "INVALID_MESSAGE",
-        Exit::Invalid,
-        "use the same release of veilsum here and at the coordinator",
-    ),
-    known(
-        "UPLOAD_INVALID",
-        Exit::Invalid,
-        "use the same release of veilsum here and at the coordinator",
-    ),
-    known(
-        "UPLOAD_REPLACED",
-        Exit::Invalid,
-        "see that only one daemon runs with this site's certificate",
-    ),
-    known(
-        "UPLOAD_STALLED",
-        Exit::Unreachable,
-        "look at the network between the site and the coordinator; the site sends again by itself",
-    ),
-    known(
-        "MESSAGE_TOO_LARGE",
-        Exit::Invalid,
-        "use the same release of veilsum here and at the coordinator",
-    ),
-    known(
-        "UNIMPLEMENTED",
-        Exit::Invalid,
-        "use the same release of veilsum here and at the coordinator",
-    ),
-    known(
-        "OUT_OF_PHASE",
-        Exit::Invalid,
-        "look where the run stands with `veilsum run show`",
-    ),
-    known(
-        "CONFLICT",
-        Exit::Invalid,
-        "look where the run stands with `veilsum run show`",
-    ),
-    known(
-        "REQUEST_ID_CONFLICT",
-        Exit::Invalid,
-        "use a new --request-id for a new run, or submit the first study again",
-    ),
-    known(
-        "RUN_NOT_FOUND",
-        Exit::Invalid,
-        "`veilsum run list` shows the runs of this coordinator",
-    ),
-    known(
-        "NOT_FOUND",
-        Exit::Invalid,
-        "`veilsum run show` and `veilsum model list` show what there is",
-    ),
-    known(
-        "SITE_RUNNING",
-        Exit::Invalid,
-        "stop veilsum-participant at this site, repeat the command, and start it again",
-    ),
-    known(
-        "NOTHING_SPENT",
-        Exit::Invalid,
-        "start the site again; it takes part in the run without a consent",
-    ),
-    known("DEMO_SITES", Exit::Invalid, "run the demo with --sites 5"),
-    known("DEMO_DROP", Exit::Invalid, "lower --drop, or raise --sites"),
-    known(
-        "DEMO_DIRECTORY",
-        Exit::Invalid,
-        "choose another directory with --out",
-    ),
-    known(
-        "DEMO_INTERRUPTED",
-        Exit::Failed,
-        "run `veilsum demo` again; all processes it had started are gone",
-    ),
-    known(
-        "DEMO_PROCESS_ENDED",
-        Exit::Failed,
-        "read the end of that process's log",
-    ),
-    known(
-        "COORDINATOR_UNREACHABLE",
-        Exit::Unreachable,
-        "check --at, that the coordinator runs, and the network between; then repeat",
-    ),
-    known(
-        "STARTING",
-        Exit::Unreachable,
-        "repeat the command in a moment",
-    ),
-    known(
-        "STOPPING",
-        Exit::Unreachable,
-        "repeat the command when the coordinator is back",
-    ),
-    known(
-        "STORE_UNAVAILABLE",
-        Exit::Unreachable,
-        "the coordinator's operator looks at its disk; then repeat",
-    ),
-    known(
-        "STORE_FULL",
-        Exit::Unreachable,
-        "the coordinator's operator frees space on its disk; then repeat",
-    ),
-    known(
-        "TOO_MANY_CALLS",
-        Exit::Unreachable,
-        "repeat in a moment; let fewer commands with one certificate run at once",
-    ),
-    known(
-        "NOT_AUTHENTICATED",
-        Exit::NotPermitted,
-        "present a certificate of this federation with --cert and --key, and its authority with --ca",
-    ),
-    known(
-        "NOT_PERMITTED",
-        Exit::NotPermitted,
-        "use a certificate that was issued with --role operator",
-    ),
-    known(
-        "BINDING_REFUSED",
-        Exit::NotPermitted,
-        "issue the site's certificate anew and let it join again",
-    ),
-    known(
-        "NOT_A_MEMBER",
-        Exit::NotPermitted,
-        "the site joins with the next epoch",
-    ),
-    known(
-        "EPOCH_ROSTER_TOO_SMALL",
-        Exit::QuorumLost,
-        "start the missing sites, then create the run again",
-    ),
-    known(
-        "EPOCH_ROSTER_UNCONFIRMED",
-        Exit::QuorumLost,
-        "read at the missing sites which rule refused the roster, then create the run again",
-    ),
-    known(
-        "ROUND_TOO_FEW_ONLINE",
-        Exit::QuorumLost,
-        "start the missing sites; the run goes on by itself while it is not over",
-    ),
-    known(
-        "ROUND_QUORUM_LOST",
-        Exit::QuorumLost,
-        "see with `veilsum run show` which sites were missing, help them, create the run again",
-    ),
-    known("ROUND_RELEASE_LOST", Exit::QuorumLost, PAUSED),
-    known("ROUND_ABORT_UNCERTIFIED", Exit::QuorumLost, PAUSED),
-    known(
-        "DIGEST_MISMATCH",
-        Exit::VerificationFailed,
-        "do not use the file; tell the coordinator's operator and every site",
-    ),
-    known(
-        "PROTOCOL_VIOLATION",
-        Exit::VerificationFailed,
-        "do not retry; tell the operators of the coordinator and of the named site",
-    ),
-    known(
-        "FAULT_NOT_PROVED",
-        Exit::VerificationFailed,
-        "hold it against nobody; ask for the file where it was made, and compare the two",
-    ),
-    known(
-        "FAULT_OTHER_PARTY",
-        Exit::VerificationFailed,
-        "check what you compare with; anybody can make a run or a key of its own and convict that",
-    ),
-    known(
-        "ROUND_BAD_DEALING",
-        Exit::VerificationFailed,
-        "the named sites check their release and machine before the next run",
-    ),
-    known(
-        "ROUND_DEALER_CONVICTED",
-        Exit::VerificationFailed,
-        "find out why the named site sent shares that do not fit; let sites consent and resume the run without it",
-    ),
-    known(
-        "ROUND_BAD_SUM",
-        Exit::VerificationFailed,
-        "compare the releases of all sites; one of them sent numbers that no honest site sends",
-    ),
-    known(
-        "JOURNAL_DIVERGED",
-        Exit::VerificationFailed,
-        "the coordinator's operator restores the journal from a backup",
-    ),
-    known(
-        "RUN_CANCELLED",
-        Exit::Failed,
-        "create the run again if it was cancelled by mistake",
-    ),
-    known(
-        "ROUND_MODEL_NOT_FINITE",
-        Exit::Failed,
-        "lower the learning rate or secagg.clip and create the run again",
-    ),
-    known(
-        "ROUND_MODEL_UNCHANGED",
-        Exit::Failed,
-        "use the run's last model; if it has not converged, look at what the trainers write",
-    ),
-    known("RUN_FAILED", Exit::Failed, "`veilsum run show` says more"),
-    known(
-        "DAEMON_FAILED",
-        Exit::Failed,
-        "correct what the message names and start again",
-    ),
-    known(
-        "SYSTEM",
-        Exit::Failed,
-        "correct what the message names and repeat the command",
-    ),
-    known(
-        POLICY,
-        Exit::PolicyRefused,
-        "ask that site's operator; only its own site.toml decides",
-    ),
-    known(
-        "CONSENT_WITHHELD",
-        Exit::PolicyRefused,
-        "start the site again; without a consent it sits out until the next model",
-    ),
-    known(
-        "TRAINER_FAILED",
-        Exit::TrainerFailed,
-        "read the trainer's message at that site",
-    ),
-    known(
-        "INTERNAL",
-        Exit::Internal,
-        "this is a bug; report it with the command and the log",
-    ),
-];
-
-/// What to do about a lost attempt.
-const PAUSED: &str = "`veilsum run show` names the missing holders; each site that agrees runs `veilsum participant consent`, \
-                      then `veilsum run resume`, or `veilsum run cancel`";
-
 /// What the codes of a site's policy rules begin with.
 const POLICY: &str = "SITE_POLICY";
 
-const fn known(code: &'static str, exit: Exit, hint: &'static str) -> Known {
-    Known { code, exit, hint }
-}
-
+/// A rule of a newer site's policy that is not known here is explained as a rule of its policy.
 fn look_up(code: &str) -> Option<&'static Known> {
-    let code = if code.starts_with(POLICY) {
-        POLICY
-    } else {
-        code
-    };
-    KNOWN.iter().find(|known| known.code == code)
+    let find = |word: &str| known::all().find(|known| known.code == word);
+    find(code).or_else(|| find(POLICY).filter(|_| code.starts_with(POLICY)))
 }
 
 impl Failure {
-    /// A failure under one of the [`KNOWN`] code words; under any other, `otherwise` decides.
+    /// A failure under one of the [`known`] code words; under any other, `otherwise` decides.
     fn new(code: &str, otherwise: Exit, message: String) -> Self {
         let known = look_up(code);
         Self {
@@ -406,7 +107,7 @@ impl Failure {
             hint: known
                 .map_or(
                     "`veilsum --version` here and at the coordinator may differ",
-                    |known| known.hint,
+                    |known| known.remedy,
                 )
                 .to_owned(),
             details: Map::new(),
