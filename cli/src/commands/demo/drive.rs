@@ -76,7 +76,6 @@ impl Demo<'_> {
         self.start_sites(&federation)?;
         let run = self.follow(&client, id, &mut dropper).await?;
         let seconds = started.elapsed().as_secs_f64();
-        self.copy_metrics(&federation, &created.run_id)?;
         let resident = self.resident().await;
         let newest = run.history.last().ok_or(Error::Incomplete {
             what: "the history",
@@ -87,6 +86,8 @@ impl Demo<'_> {
             what: "the last model",
         })?;
         let model = client.model(id, version.round, version.len_bytes).await?;
+        // Last: the coordinator appends a round's line just after it has published the round.
+        self.copy_metrics(&federation, &created.run_id)?;
         Ok(self.trained(&run, model, seconds, resident))
     }
 
