@@ -11,6 +11,7 @@ mod evidence;
 mod fixture;
 mod holders;
 pub mod kit;
+mod layouts;
 mod masks;
 #[cfg(target_os = "linux")]
 mod memory;

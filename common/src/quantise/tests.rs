@@ -127,6 +127,66 @@ fn a_weight_of_zero_or_above_the_cap_is_an_error_with_a_remedy() {
     assert!(q.quantise(&[0.0], 10, &noise).is_ok());
 }
 
+/// A rule that scales to more than its bits hold, as only a bug could make it.
+fn beyond_range() -> Quantiser {
+    let honest = element(1.0, 10, 8);
+    Quantiser {
+        scale: 2.0 * honest.scale,
+        ..honest
+    }
+}
+
+/// What is masked is made from lanes, and there are none.
+#[test]
+fn t30_a_weight_above_the_cap_or_a_value_beyond_its_range_is_an_error_before_anything_is_masked() {
+    let asked = RefCell::new(0);
+    let counted = |chunk, bytes: &mut [u8]| {
+        *asked.borrow_mut() += 1;
+        noise(chunk, bytes);
+    };
+    let q = element(1.0, 10, 8);
+    for weight in [11, 1 << 20, u64::MAX] {
+        let refused = q.quantise(&[1.0, 0.0], weight, &counted).map(drop);
+        assert_eq!(
+            refused,
+            Err(QuantiseError::WeightAboveCap { weight, limit: 10 })
+        );
+    }
+    assert_eq!(*asked.borrow(), 0, "not even its rounding was drawn");
+    for (update, value) in [([0.0, 1.0], 254.0), ([0.0, -0.51], -129.54)] {
+        let error = beyond_range().quantise(&update, 10, &noise).unwrap_err();
+        let QuantiseError::BeyondRange {
+            index: 1,
+            value: found,
+            limit: 127,
+        } = error
+        else {
+            panic!("{error}")
+        };
+        assert!((found - value).abs() < 1e-3, "{found}");
+    }
+    let largest = q.quantise(&[1.0, -1.0], 10, &noise).unwrap().lanes;
+    assert_eq!(largest, [127, -127], "the control");
+}
+
+/// Lanes as the weight makes them: one site's number overflows the ring, and the sum of all changes its sign.
+#[test]
+fn t30_without_the_error_one_heavy_site_turns_the_sum_around() {
+    let (q, sites) = (element(1.0, 10, 8), 5);
+    let bits = ring_bits(8, sites);
+    let lane = |weight: f64| round_down_or_up(weight * q.scale, 0.5);
+    let sum = |heaviest: f64| {
+        let sum = 4 * lane(10.0) + lane(heaviest);
+        veilsum_secagg::ring::centred(sum.cast_unsigned(), bits)
+    };
+    assert_eq!(sum(10.0), 5 * 127, "within the cap every sum is exact");
+    assert_eq!(sum(50.0), 4 * 127 + 635 - 2048, "five times the cap");
+    assert!(
+        q.decode(sum(50.0), 90) < -0.5,
+        "a mean of ones became one of minus ones"
+    );
+}
+
 #[test]
 fn settings_out_of_bounds_are_refused_by_name() {
     for (result, name) in [

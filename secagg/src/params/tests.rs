@@ -86,6 +86,60 @@ fn t44_each_of_the_39_fields_changes_the_run_hash() {
     assert!(!distinct.contains(&kit::config(5).hash()));
 }
 
+/// Every field with a value of its own, as in `order_vectors` of the reference: two that changed places would give another hash.
+#[test]
+fn the_fields_stand_in_the_order_of_the_reference() {
+    let bytes = |k: u8| vec![k; k.into()];
+    let (u32_of, u64_of) = (|k: u32| k << 16, |k: u64| k << 40);
+    let config = RunConfig {
+        protocol_version: u32_of(1),
+        run_id: [2; 16],
+        coordinator_pk: [3; 32],
+        profile: 4,
+        masking: 5,
+        prg: 6,
+        arch_digest: [7; 32],
+        layout_digest: [8; 32],
+        code_digest: [9; 32],
+        elements: u64_of(10),
+        meta_lanes: u32_of(11),
+        chunk_elems: u32_of(12),
+        v: 13,
+        m: 14,
+        n_max: u32_of(15),
+        clamp: 16.5,
+        l2_clip: 17.5,
+        weight_max: u64_of(18),
+        quantiser: u32_of(19),
+        mean_degree: u32_of(20),
+        committee: 21,
+        committee_size: u32_of(22),
+        committee_threshold: u32_of(23),
+        designated: bytes(24),
+        rho_num: u32_of(25),
+        rho_den: u32_of(26),
+        delta_max_permille: u32_of(27),
+        cohort_min_permille: u32_of(28),
+        corrupt_rule: 29,
+        gamma_permille: u32_of(30),
+        min_cohort: u32_of(31),
+        min_honest: u32_of(32),
+        commit_reveal: 33,
+        epoch_rounds: u32_of(34),
+        epoch_seconds: u64_of(35),
+        batch_size: u32_of(36),
+        audit: 37,
+        dp_spec: bytes(38),
+        optimiser: bytes(39),
+    };
+    let orders = include_str!("../../tests/vectors/silo_orders.json");
+    let expected: serde_json::Value = serde_json::from_str(orders).unwrap();
+    assert_eq!(
+        config.hash().to_string(),
+        expected["run_hash"].as_str().unwrap()
+    );
+}
+
 #[test]
 fn every_field_out_of_its_bounds_is_named() {
     let refused: [(&str, Change); 43] = [

@@ -1,4 +1,4 @@
-//! The epoch, announcement and Commits that `reference.py` makes its vectors from, rebuilt with this crate. Only the randomness is
+//! The epochs, announcements and Commits that `reference.py` makes its vectors from, rebuilt with this crate. Only the randomness is
 //! copied from there: SHA-256 in counter mode, drawn in the same order.
 
 use std::sync::Arc;
@@ -62,8 +62,8 @@ pub struct Site {
 }
 
 impl Site {
-    fn new(k: u32) -> Self {
-        let mut rng = Drbg::new(&format!("('vectors', 'site', {k})"));
+    fn new(name: &str, k: u32) -> Self {
+        let mut rng = Drbg::new(&format!("('{name}', 'site', {k})"));
         let (id_seed, x_seed, reveal) = (rng.bytes(), rng.bytes(), rng.bytes());
         let identity = Identity::from_seed(&Seed::new(id_seed));
         let claim = BindingClaim {
@@ -113,8 +113,11 @@ impl Site {
     }
 }
 
-/// `fixture()` of the reference.
+/// An epoch and an attempt of the reference.
 pub struct Fixture {
+    name: &'static str,
+    /// Who commits.
+    pub cohort: Vec<u32>,
     pub sites: Vec<Site>,
     pub advertisements: Vec<Advertisement>,
     pub roster: Arc<Roster>,
@@ -122,13 +125,25 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// `fixture()` of the reference.
     pub fn new() -> Self {
+        Self::of("vectors", kit::config(5), Self::announcement, 0..5)
+    }
+
+    /// The sites of one seed, of whom `cohort` commits.
+    pub fn of(
+        name: &'static str,
+        config: RunConfig,
+        announce: impl FnOnce(&Roster) -> Announcement,
+        cohort: impl IntoIterator<Item = u32>,
+    ) -> Self {
         let config = RunConfig {
             coordinator_pk: [0; 32],
-            ..kit::config(5)
+            ..config
         };
+        let n = config.n_max;
         let params = Arc::new(Params::new(config).unwrap());
-        let mut sites: Vec<_> = (0..5).map(Site::new).collect();
+        let mut sites: Vec<_> = (0..n).map(|k| Site::new(name, k)).collect();
         sites.sort_by_key(|site| site.identity.public().id());
         sites
             .iter_mut()
@@ -139,9 +154,10 @@ impl Fixture {
             .map(|site| site.advertise(&params, 1))
             .collect();
         let roster = Arc::new(Roster::new(params, 1, &advertisements).unwrap());
-        let attempt =
-            Arc::new(Attempt::new(Arc::clone(&roster), Self::announcement(&roster)).unwrap());
+        let attempt = Arc::new(Attempt::new(Arc::clone(&roster), announce(&roster)).unwrap());
         Self {
+            name,
+            cohort: cohort.into_iter().collect(),
             sites,
             advertisements,
             roster,
@@ -170,9 +186,9 @@ impl Fixture {
         Channels::derive(&self.roster, i, &self.sites[i as usize].x()).unwrap()
     }
 
-    /// The secrets of all five attempts; the reference draws them one after the other.
+    /// The secrets of all in the cohort; the reference draws them one after the other.
     pub fn dealings(&self) -> Vec<Dealing> {
-        let mut rng = Drbg::new("'vectors'");
+        let mut rng = Drbg::new(&format!("'{}'", self.name));
         let mut deal = || {
             let (e, nonce) = (rng.bytes(), rng.bytes());
             let (b, k) = (rng.scalar(), rng.scalar());
@@ -188,16 +204,19 @@ impl Fixture {
                 f_k,
             }
         };
-        (0..5).map(|_| deal()).collect()
+        self.cohort.iter().map(|_| deal()).collect()
     }
 
     pub fn committed(&self) -> Vec<Committed> {
-        let state = |(i, dealing)| Committed::of(Arc::clone(&self.attempt), i, dealing).unwrap();
-        (0..).zip(self.dealings()).map(state).collect()
+        let state = |(i, dealing): (&u32, Dealing)| {
+            Committed::of(Arc::clone(&self.attempt), *i, dealing).unwrap()
+        };
+        let cohort = self.cohort.iter();
+        cohort.zip(self.dealings()).map(state).collect()
     }
 
     pub fn commits(&self) -> Commits {
-        let commit = |(i, committed): (u32, Committed)| {
+        let commit = |(&i, committed): (&u32, Committed)| {
             let (_, keys) = self.channels(i).advance(&self.attempt, i).unwrap();
             (
                 i,
@@ -206,6 +225,10 @@ impl Fixture {
                     .unwrap(),
             )
         };
-        (0..).zip(self.committed()).map(commit).collect()
+        self.cohort
+            .iter()
+            .zip(self.committed())
+            .map(commit)
+            .collect()
     }
 }

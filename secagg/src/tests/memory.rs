@@ -184,3 +184,16 @@ fn t51_a_finished_session_leaves_no_secret_in_memory() {
     overwrite_stack();
     assert_eq!(wanted.found(), [""; 0]);
 }
+
+/// The same scan after secrets that only went out of scope, in many small places as a list of them would.
+#[test]
+fn t51_without_erasure_what_was_dropped_is_found() {
+    let mut wanted = Wanted::default();
+    let secret = seed("dropped and not erased", 0);
+    wanted.note("seed", secret.expose());
+    let copies: Vec<Box<[u8; 32]>> = (0..256).map(|_| Box::new(*secret.expose())).collect();
+    black_box(&copies);
+    drop((copies, secret));
+    overwrite_stack();
+    assert_eq!(wanted.found(), ["seed"]);
+}

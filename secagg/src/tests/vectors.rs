@@ -34,7 +34,7 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> Value {
         .into()
 }
 
-fn list<B: AsRef<[u8]>>(all: impl IntoIterator<Item = B>) -> Value {
+pub fn list<B: AsRef<[u8]>>(all: impl IntoIterator<Item = B>) -> Value {
     all.into_iter().map(hex).collect()
 }
 
