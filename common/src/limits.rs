@@ -115,9 +115,63 @@ pub const MAX_FAULTS_PER_RUN: usize = 64;
 pub const MAX_HEARD_ATTEMPTS: usize = 64;
 /// Epochs of a run whose rosters a site keeps for the same purpose.
 pub const MAX_HEARD_EPOCHS: usize = 4;
+/// Notices of one answer to a poll: a site asks again at once, and what it has to keep stays below a quarter of a message.
+pub const MAX_NOTICES: usize = 64;
 /// Bytes of a trainer's stderr that a site keeps: the end of a traceback; it never leaves the site.
 pub const STDERR_TAIL: usize = 4096;
 /// Longest `result.json` of a trainer: thirty-two metrics fill less than a tenth of it.
 pub const MAX_RESULT_BYTES: usize = 64 * 1024;
 /// Longest name of a site: a DNS label, since it stands in certificates.
 pub const MAX_SITE_NAME: usize = 63;
+
+// --- what operators ask for ---
+
+/// Largest initial model: it is held in memory while it is checked.
+pub const MAX_INITIAL_BYTES: usize = 1 << 30;
+/// Studies submitted at once, for the same reason.
+pub const MAX_SUBMISSIONS: usize = 2;
+/// Runs that go on at once: all of them are offered to a site in one answer.
+pub const MAX_RUNNING: usize = MAX_NOTICES;
+/// Items of one page, if nobody says how many.
+pub const PAGE_LEN: usize = 100;
+/// Most items of one page: what a person or a script looks through at once.
+pub const MAX_PAGE_LEN: usize = 1000;
+/// Longest page: a quarter of a message, so that what surrounds it always fits.
+pub const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 4;
+
+// --- connections to a coordinator ---
+
+/// Connections at once, handshakes included: four thousand hold about 160 MiB.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Connections of one site, or of any daemon: it needs one, and a second while the first is found dead.
+pub const MAX_PEER_CONNECTIONS: usize = 4;
+/// Connections of one operator, whose every command is one: a script with thirty waits.
+pub const MAX_OPERATOR_CONNECTIONS: usize = 32;
+/// Handshakes at once: they keep every core busy even if most of them are stalled.
+pub const MAX_HANDSHAKES: usize = 64;
+/// Longest handshake: twenty round trips across the world.
+pub const HANDSHAKE_MS: u64 = 5_000;
+/// From the handshake to the first bytes of HTTP/2, which every client sends with the end of its own.
+pub const PREFACE_MS: u64 = 5_000;
+/// From those to the first call: clients connect because they have one.
+pub const FIRST_CALL_MS: u64 = 10_000;
+/// Longest drain of a coordinator that stops: leaves a service manager's minute to the rest.
+pub const DRAIN_MS: u64 = 30_000;
+/// Calls of one connection at once: a poll for each of many runs, an upload, a download, and what an operator looks at.
+pub const MAX_STREAMS: u32 = 32;
+/// Calls of one peer at once over all its connections: two full ones.
+pub const MAX_PEER_CALLS: usize = 64;
+/// Streams that a peer may reset before they were looked at (rapid reset): what h2 thinks right, set explicitly.
+pub const MAX_PENDING_RESETS: usize = 20;
+/// Streams that are reset for a peer's errors before it is sent away (RUSTSEC-2024-0003).
+pub const MAX_ERROR_RESETS: usize = 1024;
+/// All headers of one call: ten times what gRPC needs.
+pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Longest HTTP/2 frame: what the standard prescribes as the least.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+/// What one call may send ahead: 20 MB/s over 50 ms. It bounds the memory of a stalled upload.
+pub const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What all calls of a connection may send ahead: two uploads at full speed.
+pub const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Between pings, and for an answer to one: a dead peer is found within 40 s.
+pub const KEEPALIVE_MS: u64 = 20_000;

@@ -3,6 +3,7 @@
 //! A notice's [`Position`] orders everything a run ever says; a site asks for what comes after the last one it acted on. The edge
 //! signs what carries a coordinator's signature. Source: protocol, section 7.
 
+use veilsum_common::limits::MAX_NOTICES;
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::message::{Announcement, Cohort, RoundResult, SurvivorProposal};
 use veilsum_secagg::{Certificate, Digest};
@@ -82,8 +83,19 @@ pub enum Notice {
     Ended(State),
 }
 
-/// Everything a run has to say after `after`, in order.
+/// What a run has to say next after `after`, in order: [`MAX_NOTICES`] at most, whoever wants more asks again.
 pub fn notices(
+    run: &Run,
+    epoch: Option<&Epoch>,
+    round: Option<&Round>,
+    after: Position,
+) -> Vec<(Position, Notice)> {
+    first(MAX_NOTICES, run, epoch, round, after)
+}
+
+/// The first `limit` of all that there is to say.
+fn first(
+    limit: usize,
     run: &Run,
     epoch: Option<&Epoch>,
     round: Option<&Round>,
@@ -91,7 +103,9 @@ pub fn notices(
 ) -> Vec<(Position, Notice)> {
     let history = run.history();
     let known = history.partition_point(|record| position(record) <= after);
-    let mut all: Vec<(Position, Notice)> = history[known..].iter().map(result).collect();
+    // Of so many results none is left out that comes before one of those that are told.
+    let results = history[known..].iter().take(limit);
+    let mut all: Vec<(Position, Notice)> = results.map(result).collect();
     if run.state() == State::Running {
         all.extend(epoch.into_iter().flat_map(setup));
         // An attempt that has ended asks nothing of anybody; what came of it is a result, or the certificate with the next attempt.
@@ -102,6 +116,7 @@ pub fn notices(
     }
     all.retain(|(position, _)| *position > after);
     all.sort_by_key(|(position, _)| *position);
+    all.truncate(limit);
     all
 }
 

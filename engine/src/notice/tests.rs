@@ -100,3 +100,27 @@ fn a_run_that_is_over_offers_nothing_to_do() {
     let left = ranks(&fed, Position::default());
     assert_eq!(left, [(1, RESULT_RANK), (END.seq, END.rank)]);
 }
+
+#[test]
+fn a_long_history_is_told_in_parts_and_none_of_it_is_left_out() {
+    let mut fed = Federation::with(Setup::of(3).rounds(9));
+    fed.settle_until_round(6);
+    let all = told(&fed, Position::default());
+    assert!(
+        all.len() > 6,
+        "five results, the set-up and the open attempt"
+    );
+    let hub = &fed.hub;
+    let round = hub.round.as_ref().map(|(_, round)| &round.machine);
+    for limit in 1..=all.len() {
+        let (mut heard, mut after) = (Vec::new(), Position::default());
+        loop {
+            let part = first(limit, hub.run(), Some(hub.epoch()), round, after);
+            let Some((last, _)) = part.last() else { break };
+            assert!(part.len() <= limit);
+            after = *last;
+            heard.extend(part);
+        }
+        assert_eq!(heard, all, "{limit} at once");
+    }
+}
