@@ -12,19 +12,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tonic::Status;
 use veilsum_common::ids::RunId;
-use veilsum_common::limits::{MAX_UPLOADS, UPLOAD_STALL_MS};
+use veilsum_common::limits::{MAX_RUNNING, MAX_SUBMISSIONS, MAX_UPLOADS, UPLOAD_STALL_MS};
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
+use veilsum_engine::run::State;
 
 use crate::live::{LiveRun, Shared};
 use crate::store::Journal;
 use crate::transfer::Turns;
 
 pub use auth::Caller;
-pub use edge::{reasoned, services};
+pub use edge::{Edge, services};
 
 /// What the services share.
 pub struct Context<J> {
@@ -40,10 +41,14 @@ pub struct Context<J> {
     pub turns: Turns,
     /// How long an upload may be silent.
     stall: Duration,
+    /// Places for submissions.
+    submissions: Semaphore,
     /// Serialises run creation, so that one request id makes one run.
     pub creating: tokio::sync::Mutex<()>,
     runs: RwLock<BTreeMap<RunId, Arc<LiveRun<J>>>>,
     created: watch::Sender<u64>,
+    /// Runs that cannot be brought back, and why.
+    damaged: RwLock<BTreeMap<RunId, String>>,
 }
 
 impl<J: Journal> Context<J> {
@@ -61,9 +66,44 @@ impl<J: Journal> Context<J> {
             keys_dir,
             turns: Turns::new(MAX_UPLOADS),
             stall: Duration::from_millis(UPLOAD_STALL_MS),
+            submissions: Semaphore::new(MAX_SUBMISSIONS),
             creating: tokio::sync::Mutex::new(()),
             runs: RwLock::default(),
             created: watch::channel(0).0,
+            damaged: RwLock::default(),
+        }
+    }
+
+    /// Marks a run that cannot be brought back: it is shown, and the others are served.
+    pub fn mark_damaged(&self, run: RunId, what: String) {
+        tracing::error!(%run, what, "a run is damaged and left alone; the others are served");
+        let mut damaged = self.damaged.write().unwrap_or_else(PoisonError::into_inner);
+        damaged.insert(run, what);
+    }
+
+    /// The runs that are damaged, and why.
+    pub fn damaged(&self) -> BTreeMap<RunId, String> {
+        let damaged = self.damaged.read().unwrap_or_else(PoisonError::into_inner);
+        damaged.clone()
+    }
+
+    /// The next message of a stream, if it comes before the peer counts as gone.
+    async fn in_time<T>(
+        &self,
+        message: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let message = tokio::time::timeout(self.stall, message).await;
+        let message = message.map_err(|_| status::stalled(self.stall))?;
+        message.map_err(status::broken)
+    }
+
+    /// Whether another run may begin.
+    fn check_running(&self) -> Result<(), Status> {
+        let running = |run: &Arc<LiveRun<J>>| run.run().read().state() == State::Running;
+        if self.runs().iter().filter(|run| running(run)).count() < MAX_RUNNING {
+            Ok(())
+        } else {
+            Err(status::too_many_runs(MAX_RUNNING))
         }
     }
 
@@ -100,8 +140,12 @@ impl<J: Journal> Context<J> {
     /// The run with this id.
     ///
     /// # Errors
-    /// NOT_FOUND.
+    /// NOT_FOUND; UNAVAILABLE for one that is damaged, so that its sites ask again until it has been repaired.
     pub fn run(&self, id: RunId) -> Result<Arc<LiveRun<J>>, Status> {
+        let damaged = self.damaged.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(what) = damaged.get(&id) {
+            return Err(status::run_damaged(id, what));
+        }
         let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
         runs.get(&id)
             .cloned()

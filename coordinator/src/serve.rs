@@ -5,7 +5,13 @@
 //! issued; that certificate goes to the services as a [`PeerCertificate`] among the request's extensions.
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::{self, Future},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use hyper::{Request, Response, body::Incoming, server::conn::http2};
@@ -15,6 +21,7 @@ use hyper_util::{
 };
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::{JoinError, JoinSet},
@@ -23,10 +30,14 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
+use veilsum_common::limits;
 use veilsum_daemon::refusal::Refusal;
 
+mod guests;
 #[cfg(test)]
 mod tests;
+
+pub use guests::{Entered, Guest, Guests};
 
 /// The certificate with which the peer of a request has authenticated itself.
 #[derive(Clone, Debug)]
@@ -44,7 +55,7 @@ impl PeerCertificate {
     }
 }
 
-/// How much of everything one listener allows. What belongs to HTTP/2 itself is fixed below.
+/// How much of everything one listener allows; what belongs to HTTP/2 itself is fixed.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections open at once, those in their handshake included; one more is closed as soon as it is accepted.
@@ -53,19 +64,30 @@ pub struct Limits {
     pub handshakes: usize,
     /// From accepting a connection to the end of its handshake.
     pub handshake_timeout: Duration,
+    /// Connections of one peer at once; one more is closed after its handshake.
+    pub connections_per_peer: usize,
+    /// The same for an operator, whose every command is a connection.
+    pub connections_per_operator: usize,
+    /// From the handshake to the first bytes of HTTP/2.
+    pub preface_timeout: Duration,
+    /// From those to the first call.
+    pub first_call_timeout: Duration,
     /// From the request to stop to the end of the last call; what runs then is cut off.
     pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// Four thousand connections hold about 160 MiB. Sixty-four handshakes keep every core busy even if most of them are stalled. Five
-    /// seconds are twenty round trips across the world. Thirty seconds of drain leave a service manager's minute to the rest.
+    /// As the table of limits has them.
     fn default() -> Self {
         Self {
-            connections: 4096,
-            handshakes: 64,
-            handshake_timeout: Duration::from_secs(5),
-            drain_timeout: Duration::from_secs(30),
+            connections: limits::MAX_CONNECTIONS,
+            handshakes: limits::MAX_HANDSHAKES,
+            handshake_timeout: Duration::from_millis(limits::HANDSHAKE_MS),
+            connections_per_peer: limits::MAX_PEER_CONNECTIONS,
+            connections_per_operator: limits::MAX_OPERATOR_CONNECTIONS,
+            preface_timeout: Duration::from_millis(limits::PREFACE_MS),
+            first_call_timeout: Duration::from_millis(limits::FIRST_CALL_MS),
+            drain_timeout: Duration::from_millis(limits::DRAIN_MS),
         }
     }
 }
@@ -91,7 +113,8 @@ pub async fn serve<S>(
     let door = Door {
         tls,
         handshakes: Arc::new(Semaphore::new(limits.handshakes)),
-        handshake_timeout: limits.handshake_timeout,
+        guests: Guests::default(),
+        limits: limits.clone(),
         stopping,
     };
     let mut connections = JoinSet::new();
@@ -167,7 +190,8 @@ fn report(ended: Result<(), JoinError>) {
 struct Door {
     tls: watch::Receiver<Arc<ServerConfig>>,
     handshakes: Arc<Semaphore>,
-    handshake_timeout: Duration,
+    guests: Guests,
+    limits: Limits,
     stopping: watch::Receiver<bool>,
 }
 
@@ -175,7 +199,7 @@ impl Door {
     /// Shakes hands with `peer`; nobody comes in if that fails, takes too long or is interrupted.
     async fn admit(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
         let handshake = time::timeout(
-            self.handshake_timeout,
+            self.limits.handshake_timeout,
             shake_hands(stream, &self.handshakes, &self.tls),
         );
         let shaken = tokio::select! {
@@ -189,10 +213,20 @@ impl Door {
                 None => tracing::info!(%peer, %error, "handshake failed"),
             },
             Err(_) => {
-                tracing::info!(%peer, timeout = ?self.handshake_timeout, "handshake cut off: it took too long")
+                tracing::info!(%peer, timeout = ?self.limits.handshake_timeout, "handshake cut off: it took too long")
             }
         }
         None
+    }
+
+    /// Counts a connection of whoever the certificate names, unless it has as many as it may.
+    fn count(&self, guest: &Guest) -> Option<Entered> {
+        let limit = if guest.is_operator() {
+            self.limits.connections_per_operator
+        } else {
+            self.limits.connections_per_peer
+        };
+        self.guests.enter(guest, limit)
     }
 }
 
@@ -222,7 +256,24 @@ where
     let Some(stream) = door.admit(stream, peer).await else {
         return;
     };
-    let service = TowerToHyperService::new(presenting(certificate_of(&stream), service));
+    let certificate = certificate_of(&stream);
+    let guest = certificate.as_ref().map(|leaf| Guest::of(leaf.der()));
+    let counted = guest.as_ref().map(|guest| door.count(guest));
+    if let Some(None) = counted {
+        tracing::warn!(%peer, ?guest, "connection closed: its peer has too many");
+        return;
+    }
+    let preface = begin_http2(stream, door.limits.preface_timeout);
+    let stream = tokio::select! {
+        stream = preface => stream,
+        () = stopped(&mut door.stopping) => return,
+    };
+    let Some(stream) = stream else {
+        tracing::info!(%peer, ?guest, "connection closed: it does not begin as HTTP/2 does, or not in time");
+        return;
+    };
+    let (first_call, called) = watch::channel(false);
+    let service = TowerToHyperService::new(presenting(certificate, first_call, service));
     let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -231,9 +282,39 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = no_call(called, door.limits.first_call_timeout) => {
+            tracing::info!(%peer, ?guest, "connection closed: nobody called");
+            return;
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+/// Reads what every HTTP/2 connection begins with, since hyper would wait for it without end; hyper reads it again.
+async fn begin_http2<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    timeout: Duration,
+) -> Option<impl AsyncRead + AsyncWrite> {
+    let (mut reader, writer) = tokio::io::split(stream);
+    let mut preface = [0; PREFACE.len()];
+    let read = time::timeout(timeout, reader.read_exact(&mut preface)).await;
+    if !matches!(read, Ok(Ok(_))) || preface != *PREFACE {
+        return None;
+    }
+    let again = io::Cursor::new(preface).chain(reader);
+    Some(tokio::io::join(again, writer))
+}
+
+/// Returns if nobody has called for `timeout`.
+async fn no_call(mut called: watch::Receiver<bool>, timeout: Duration) {
+    // If the sender is gone, so is the connection, whose end is awaited beside this.
+    if time::timeout(timeout, called.wait_for(|called| *called))
+        .await
+        .is_ok()
+    {
+        future::pending::<()>().await;
     }
 }
 
@@ -244,9 +325,10 @@ fn certificate_of(stream: &TlsStream<TcpStream>) -> Option<PeerCertificate> {
     Some(PeerCertificate::new(leaf.clone().into_owned()))
 }
 
-/// `service`, with the peer's certificate among the extensions of every request.
+/// `service`, with the peer's certificate among the extensions of every request; tells of the first.
 fn presenting<S>(
     certificate: Option<PeerCertificate>,
+    first_call: watch::Sender<bool>,
     service: S,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future = S::Future>
 + Clone
@@ -254,6 +336,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
 {
     service.map_request(move |mut request: Request<Incoming>| {
+        first_call.send_if_modified(|called| !std::mem::replace(called, true));
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }
@@ -269,39 +352,24 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 /// HTTP/2 and nothing else, with no limit left to a default of hyper or h2.
 fn http2() -> http2::Builder<TokioExecutor> {
     let mut http2 = http2::Builder::new(TokioExecutor::new());
+    let keepalive = Duration::from_millis(limits::KEEPALIVE_MS);
     http2
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .max_header_list_size(MAX_HEADER_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .max_concurrent_streams(limits::MAX_STREAMS)
+        .max_pending_accept_reset_streams(limits::MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(limits::MAX_ERROR_RESETS)
+        .max_header_list_size(limits::MAX_HEADER_BYTES)
+        .max_frame_size(limits::FRAME_BYTES)
+        .max_send_buf_size(limits::PIECE_BYTES)
         .adaptive_window(false)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE);
+        .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(keepalive)
+        .keep_alive_timeout(keepalive);
     http2
 }
 
+/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After an accept that failed for want of file descriptors or memory: long enough to spare the processor, short beside a handshake.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Calls of one peer at once: a poll, an upload, a download and what an operator looks at, several times over.
-const MAX_STREAMS: u32 = 32;
-/// Streams that a peer may reset before they were looked at (rapid reset): what h2 thinks right, set explicitly.
-const MAX_PENDING_RESETS: usize = 20;
-/// Streams that we may reset for a peer's errors before it is sent away (RUSTSEC-2024-0003).
-const MAX_ERROR_RESETS: usize = 1024;
-/// All headers of one call: ten times what gRPC needs.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// What the standard prescribes as the least.
-const FRAME_BYTES: u32 = 16 * 1024;
-/// What one call may have waiting to be sent: a message of a download.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// What one call may send ahead: 20 MB/s over 50 ms. It bounds the memory of a stalled upload.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-/// What all calls of a connection may send ahead: two uploads at full speed.
-const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
-/// Between pings, and for an answer to one: a dead peer is found within 40 s.
-const KEEPALIVE: Duration = Duration::from_secs(20);

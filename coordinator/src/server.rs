@@ -8,6 +8,8 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tonic::service::Routes;
+use veilsum_common::ids::RunId;
+use veilsum_common::limits::MAX_PEER_CALLS;
 use veilsum_common::run::RunSpec;
 use veilsum_daemon::files;
 use veilsum_daemon::identity::Federation;
@@ -16,11 +18,12 @@ use veilsum_engine::round;
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
 use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
+use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
 
 use crate::grpc::round_service::Rounds;
 use crate::grpc::run_service::Runs;
-use crate::grpc::{self, Context};
+use crate::grpc::{self, Context, Edge};
 use crate::live::{LiveRun, Shared};
 use crate::serve::{Limits, serve};
 use crate::store::blobs::{Blobs, Error as BlobError};
@@ -50,16 +53,6 @@ pub enum ServerError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A run in the journal cannot be brought back.
-    #[error(
-        "run {run} cannot be brought back: {what}; restore the data directory from a backup or move it away"
-    )]
-    Run {
-        /// The run.
-        run: veilsum_common::RunId,
-        /// What is missing or damaged.
-        what: &'static str,
-    },
     /// A blob could not be made durable, or the directory of staged uploads cannot be used.
     #[error(transparent)]
     Blobs(#[from] BlobError),
@@ -101,7 +94,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let serving = serve(
         parts.listener,
         parts.tls,
-        grpc::reasoned(routes),
+        Edge::new(routes, MAX_PEER_CALLS),
         Limits::default(),
         async move {
             stop.triggered().await;
@@ -126,37 +119,61 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
 }
 
 /// Replays every run in the journal. There is no recovery mode: this is how a coordinator starts.
-async fn revive<J: Journal>(context: &Context<J>) -> Result<(), ServerError> {
+///
+/// A run whose own files do not fit is marked, and the others are served.
+pub(crate) async fn revive<J: Journal>(context: &Context<J>) -> Result<(), ServerError> {
     sweep_uploads(&context.shared).await?;
     for stream in context.shared.journal.open().await? {
         let StreamId::Run(run) = stream else { continue };
-        let damaged = |what| ServerError::Run { run, what };
-        let entries = context.shared.journal.read(stream, 0).await?;
-        let first = entries
-            .first()
-            .ok_or(damaged("its first entry is missing"))?;
-        let created = RunCreated::decode(&first.payload)
-            .map_err(|_| damaged("its first entry does not decode"))?;
-        let blobs = &context.shared.blobs;
-        let spec = blobs
-            .read(&created.spec)
-            .map_err(|_| damaged("its parameters are missing or damaged"))?;
-        let spec =
-            RunSpec::from_bytes(&spec).map_err(|_| damaged("its parameters do not parse"))?;
-        let key = context.keys_dir.join(format!("{run}.key"));
-        let seed = files::read_secret(&key)
-            .map_err(|_| damaged("its key file is missing or open to others"))?;
-        let seed = Seed::restore(&seed).ok_or(damaged("its key file has not 32 bytes"))?;
-        let live = LiveRun::start(
-            Arc::clone(&context.shared),
-            spec,
-            created,
-            Identity::from_seed(&seed),
-        )
-        .await?;
-        context.add(live);
+        match bring_back(context, run).await {
+            Ok(live) => context.add(live),
+            Err(Unfit::Damaged(what)) => context.mark_damaged(run, what.to_owned()),
+            Err(Unfit::Store(error)) if error.concerns_one_stream() => {
+                context.mark_damaged(run, error.to_string());
+            }
+            Err(Unfit::Store(error)) => return Err(error.into()),
+        }
     }
     Ok(())
+}
+
+/// Why a run was not brought back.
+enum Unfit {
+    Damaged(&'static str),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unfit {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+async fn bring_back<J: Journal>(
+    context: &Context<J>,
+    run: RunId,
+) -> Result<Arc<LiveRun<J>>, Unfit> {
+    let damaged = |what| move |_: BlobError| Unfit::Damaged(what);
+    let (shared, stream) = (&context.shared, StreamId::run(run));
+    let entries = shared.journal.read(stream, 0).await?;
+    let first = entries
+        .first()
+        .ok_or(Unfit::Damaged("its first entry is missing"))?;
+    let created = RunCreated::decode(&first.payload)
+        .map_err(|_| Unfit::Damaged("its first entry does not decode"))?;
+    let spec = shared.blobs.read(&created.spec);
+    let spec = spec.map_err(damaged("its parameters are missing or damaged"))?;
+    let spec =
+        RunSpec::from_bytes(&spec).map_err(|_| Unfit::Damaged("its parameters do not parse"))?;
+    let key = context.keys_dir.join(format!("{run}.key"));
+    let seed = files::read_secret(&key)
+        .map_err(|_| Unfit::Damaged("its key file is missing or open to others"))?;
+    let seed = Seed::restore(&seed).ok_or(Unfit::Damaged("its key file has not 32 bytes"))?;
+    let identity = Identity::from_seed(&seed);
+    let live = LiveRun::start(Arc::clone(shared), spec, created, identity).await?;
+    let model = shared.blobs.open(&live.run().read().model());
+    model.map_err(damaged("its current model is missing or damaged"))?;
+    Ok(live)
 }
 
 /// Removes staged uploads that no attempt in flight names: of a process that ended between the bytes and their entry, or between the end
@@ -170,13 +187,13 @@ async fn sweep_uploads<J: Journal>(shared: &Shared<J>) -> Result<(), ServerError
     }
     let mut named = BTreeSet::new();
     for stream in newest.into_values() {
-        let entries = shared.journal.read(stream, 0).await?;
-        for (number, entry) in (0..).zip(&entries).skip(1) {
-            let event = round::Event::decode(&entry.payload)
-                .map_err(|_| StoreError::Diverged { stream, number })?;
-            if let round::Event::Uploaded(upload) = event {
-                named.insert(upload.blob.digest);
+        match staged_by(shared, stream).await {
+            Ok(digests) => named.extend(digests),
+            Err(error) if error.concerns_one_stream() => {
+                tracing::warn!(%error, "no staged upload is removed, since one may belong to this attempt");
+                return Ok(());
             }
+            Err(error) => return Err(error.into()),
         }
     }
     let swept = shared.uploads.sweep(&named)?;
@@ -184,6 +201,23 @@ async fn sweep_uploads<J: Journal>(shared: &Shared<J>) -> Result<(), ServerError
         tracing::info!(swept, "removed staged uploads that nothing names");
     }
     Ok(())
+}
+
+/// What the uploads of one attempt are called.
+async fn staged_by<J: Journal>(
+    shared: &Shared<J>,
+    stream: StreamId,
+) -> Result<Vec<Digest>, StoreError> {
+    let mut digests = Vec::new();
+    let entries = shared.journal.read(stream, 0).await?;
+    for (number, entry) in (0..).zip(&entries).skip(1) {
+        let event = round::Event::decode(&entry.payload)
+            .map_err(|_| StoreError::Diverged { stream, number })?;
+        if let round::Event::Uploaded(upload) = event {
+            digests.push(upload.blob.digest);
+        }
+    }
+    Ok(digests)
 }
 
 #[cfg(test)]

@@ -245,6 +245,20 @@ pub enum Error {
     Failed(#[source] Source),
 }
 
+impl Error {
+    /// Whether only what this stream is about is lost, and the journal can be used for all else.
+    pub fn concerns_one_stream(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Scrubbed { .. } | Self::Diverged { .. } => true,
+            // Somebody else writes, we are at fault, or nothing can be written at all.
+            Self::Conflict { .. }
+            | Self::TooLarge { .. }
+            | Self::Unavailable(_)
+            | Self::Failed(_) => false,
+        }
+    }
+}
+
 /// What was underneath an [`Error`]; shared, because one failed transaction has many callers.
 pub type Source = Arc<dyn error::Error + Send + Sync>;
 

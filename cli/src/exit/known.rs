@@ -188,6 +188,20 @@ daemons do so by themselves. Of one's own commands fewer have to run at once.",
                 "repeat in a moment; let fewer commands with one certificate run at once",
             ),
             known(
+                "TOO_MANY_RUNS",
+                Exit::Unreachable,
+                "As many runs go on as one coordinator has at once. With the same `--request-id` the same \
+command gives the run once there is room.",
+                "wait for a run to end, or cancel one with `veilsum run cancel`; then repeat",
+            ),
+            known(
+                "RUN_DAMAGED",
+                Exit::Unreachable,
+                "A run's own files at the coordinator are missing or altered: its key, its parameters, its \
+model or its journal. The message says which. The other runs are served, and the sites of this one keep asking.",
+                "the coordinator's operator restores the data directory from a backup and starts it again",
+            ),
+            known(
                 "NOT_AUTHENTICATED",
                 Exit::NotPermitted,
                 "The TLS handshake was refused, or the certificate names nobody this federation knows: none \

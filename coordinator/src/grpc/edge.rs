@@ -1,19 +1,24 @@
-//! What every call passes on its way in and out: a limit for its method's messages, and a reason on every refusal.
+//! What every call passes on its way in and out: a place among its peer's calls, a limit for its method's messages, and a reason on
+//! every refusal.
 //!
 //! tonic refuses what it cannot read before any handler sees it, and says so without a reason that a program could act upon; here the
 //! reason is put on. What a call means is not looked at.
 
 use std::convert::Infallible;
+use std::future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use hyper::{Request, Response};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_types::StatusExt as _;
-use tower::{Service, ServiceExt};
+use tower::Service;
 use veilsum_common::limits::{MAX_CALL_BYTES, MAX_PART_BYTES};
 use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
@@ -21,6 +26,7 @@ use veilsum_proto::pb::run_service_server::RunServiceServer;
 use super::round_service::Rounds;
 use super::run_service::Runs;
 use super::{Context, status};
+use crate::serve::{Entered, Guest, Guests, PeerCertificate};
 use crate::store::Journal;
 
 /// All services on one path tree, with what else a process shows there.
@@ -42,15 +48,55 @@ pub fn services<J: Journal>(context: &Arc<Context<J>>, others: Routes) -> Routes
         .prepare()
 }
 
-/// `routes`, with a reason on every refusal.
-pub fn reasoned(
+/// The services, with a reason on every refusal and so many calls of one peer at once.
+#[derive(Clone)]
+pub struct Edge {
     routes: Routes,
-) -> impl Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
-    ServiceExt::<Request<Body>>::map_response(routes, give_reason)
+    calls: Guests,
+    calls_per_peer: usize,
+}
+
+impl Edge {
+    /// `calls_per_peer` is over all connections of the peer.
+    pub fn new(routes: Routes, calls_per_peer: usize) -> Self {
+        Self {
+            routes,
+            calls: Guests::default(),
+            calls_per_peer,
+        }
+    }
+}
+
+impl Service<Request<Body>> for Edge {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.routes, task)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let certificate = request.extensions().get::<PeerCertificate>();
+        let guest = certificate.map(|leaf| Guest::of(leaf.der()));
+        let limit = self.calls_per_peer;
+        let counted = guest.map(|guest| self.calls.enter(&guest, limit));
+        if let Some(None) = counted {
+            let refused = status::too_many_calls(limit).into_http();
+            return Box::pin(future::ready(Ok(refused)));
+        }
+        let call = self.routes.call(request);
+        Box::pin(async move {
+            let response = give_reason(call.await?);
+            let counted = counted.flatten();
+            Ok(response.map(|body| {
+                Body::new(Counted {
+                    body,
+                    _call: counted,
+                })
+            }))
+        })
+    }
 }
 
 fn give_reason(response: Response<Body>) -> Response<Body> {
@@ -59,6 +105,32 @@ fn give_reason(response: Response<Body>) -> Response<Body> {
             status::broken(bare).into_http()
         }
         _ => response,
+    }
+}
+
+/// An answer; its call counts until it has been sent or given up.
+struct Counted {
+    body: Body,
+    _call: Option<Entered>,
+}
+
+impl hyper::body::Body for Counted {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(task)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -16,7 +16,7 @@ use veilsum_engine::rejection::{Abort, Rejection};
 use veilsum_engine::round::{self, Round};
 use veilsum_engine::run::State;
 use veilsum_proto::convert::notice::{self, Voice};
-use veilsum_proto::convert::{self, OverRoster as _, required};
+use veilsum_proto::convert::{self, ConvertError, OverRoster as _, Problem, required};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_server::RoundService;
 use veilsum_secagg::coordinator;
@@ -28,9 +28,6 @@ use crate::driver::{Handle, Refused};
 use crate::live::LiveRun;
 use crate::store::Journal;
 use crate::transfer::Download;
-
-/// Notices of one answer at most; a site asks again at once.
-const NOTICES: usize = 64;
 
 /// The service for participants.
 pub struct Rounds<J>(pub Arc<Context<J>>);
@@ -70,7 +67,7 @@ impl<J: Journal> Rounds<J> {
         cursor: &[u8],
         hold: Duration,
     ) -> Result<pb::PollResponse, Status> {
-        let known = u64::from_le_bytes(cursor.try_into().unwrap_or_default());
+        let known = offers_seen(cursor)?;
         let mut additions = self.0.additions();
         let wait = additions.wait_for(|count| *count > known);
         tokio::select! {
@@ -150,6 +147,21 @@ impl<J: Journal> Rounds<J> {
     }
 }
 
+/// How many runs there were when a site last asked for them.
+fn offers_seen(cursor: &[u8]) -> Result<u64, Status> {
+    if cursor.is_empty() {
+        return Ok(0);
+    }
+    let (have, need) = (cursor.len(), size_of::<u64>());
+    let seen = cursor.try_into().map(u64::from_le_bytes);
+    seen.map_err(|_| {
+        status::convert(ConvertError {
+            field: "cursor",
+            problem: Problem::Length { have, need },
+        })
+    })
+}
+
 /// A machine that is not there. A run that goes on has one: it was just created, or the coordinator has started a moment ago, and a site
 /// must not take that for a refusal. A paused one has none until it is resumed.
 fn absent<J: Journal>(run: &LiveRun<J>, what: &'static str) -> Status {
@@ -175,9 +187,8 @@ fn numbered<J: Journal>(run: &LiveRun<J>, number: u64) -> Result<Handle<epoch::E
 fn answer<J: Journal>(
     run: &LiveRun<J>,
     after: Position,
-    mut news: Vec<(Position, Notice)>,
+    news: Vec<(Position, Notice)>,
 ) -> pb::PollResponse {
-    news.truncate(NOTICES);
     let last = news.last().map_or(after, |(position, _)| *position);
     let round = run.round();
     let why = round.and_then(|round| round.read().aborting().cloned());

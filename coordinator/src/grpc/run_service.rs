@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::RunId;
-use veilsum_common::limits::{HOLD_MAX_MS, MAX_STUDY_BYTES};
+use veilsum_common::limits::{
+    HOLD_MAX_MS, MAX_INITIAL_BYTES, MAX_PAGE_BYTES, MAX_PAGE_LEN, MAX_STUDY_BYTES, PAGE_LEN,
+    PIECE_BYTES,
+};
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_daemon::identity::Role;
@@ -14,7 +18,7 @@ use veilsum_daemon::{clock, entropy, files};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::run::{self, State};
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
-use veilsum_proto::convert::run as pb_run;
+use veilsum_proto::convert::{required, run as pb_run};
 use veilsum_proto::pb;
 use veilsum_proto::pb::run_service_server::RunService;
 use veilsum_secagg::keys::{Identity, Seed};
@@ -24,11 +28,6 @@ use super::{Caller, Context, status};
 use crate::driver::Refused;
 use crate::live::LiveRun;
 use crate::store::{Entry, Journal, StreamId};
-
-/// Largest initial model taken in one call: it is held in memory while it is checked.
-const MAX_INITIAL_BYTES: usize = 1 << 30;
-/// Rounds of one answer at most.
-const HISTORY: usize = 1000;
 
 /// The service for operators.
 pub struct Runs<J>(pub Arc<Context<J>>);
@@ -41,6 +40,29 @@ impl<J: Journal> Runs<J> {
     fn run(&self, id: &str) -> Result<Arc<LiveRun<J>>, Status> {
         let id: RunId = id.parse().map_err(|error| status::invalid(&error))?;
         self.0.run(id)
+    }
+
+    /// A whole submission: one header, then pieces of the model.
+    async fn submitted(
+        &self,
+        mut stream: Streaming<pb::CreateRunRequest>,
+    ) -> Result<(pb::CreateRunHeader, Vec<u8>), Status> {
+        use pb::create_run_request::Part;
+        let (mut header, mut model) = (None, Vec::new());
+        while let Some(message) = self.0.in_time(stream.message()).await? {
+            let part = required("part", message.part).map_err(status::convert)?;
+            match part {
+                Part::Header(first) if header.is_none() => header = Some(first),
+                Part::Piece(piece) if header.is_some() => append_piece(&mut model, &piece)?,
+                Part::Header(_) | Part::Piece(_) => {
+                    return Err(status::invalid(
+                        &"a submission is one header, then pieces of the model",
+                    ));
+                }
+            }
+        }
+        let header = header.ok_or_else(|| status::invalid(&"the submission has no header"))?;
+        Ok((header, model))
     }
 
     /// Makes a run durable and brings it to life. The same request id with the same body gives the same run.
@@ -61,6 +83,7 @@ impl<J: Journal> Runs<J> {
                 Err(status::request_id_conflict())
             };
         }
+        self.0.check_running()?;
         let (run_id, seed) = (
             RunId::from_bytes(*entropy::bytes()),
             Seed::filled(entropy::fill),
@@ -135,14 +158,13 @@ fn show<J: Journal>(live: &LiveRun<J>, history_from: u64) -> pb::Run {
     let run = run.read();
     let from = |record: &&run::Record| record.round >= history_from;
     let metadata = live.spec().metadata();
-    let history = run.history().iter().filter(from).take(HISTORY);
+    let history = run.history().iter().filter(from);
+    let history = history.map(|record| pb_run::summary(metadata, record));
     pb::Run {
         participants: round
             .map(|round| pb_run::participants(&round.read()))
             .unwrap_or_default(),
-        history: history
-            .map(|record| pb_run::summary(metadata, record))
-            .collect(),
+        history: fitting(history, MAX_PAGE_LEN),
         version,
         ..pb_run::overview(live.spec(), &run, live.created_at)
     }
@@ -158,16 +180,28 @@ fn page(token: &str, size: u32) -> Result<(usize, usize), Status> {
             .map_err(|_| status::invalid(&"the page token is not one of ours"))?
     };
     let size = if size == 0 {
-        100
+        PAGE_LEN
     } else {
-        (size as usize).min(1000)
+        (size as usize).min(MAX_PAGE_LEN)
     };
     Ok((start, size))
 }
 
-fn next_token(start: usize, size: usize, total: usize) -> String {
-    if start + size < total {
-        (start + size).to_string()
+/// The first items, `len` at most, that fit one answer; one of them always does.
+fn fitting<T: Message>(items: impl Iterator<Item = T>, len: usize) -> Vec<T> {
+    let mut bytes = 0usize;
+    let fits = |item: &T| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add(item.encoded_len());
+        first || bytes <= MAX_PAGE_BYTES
+    };
+    items.take(len).take_while(fits).collect()
+}
+
+fn next_token(start: usize, shown: usize, total: usize) -> String {
+    let next = start.saturating_add(shown);
+    if shown > 0 && next < total {
+        next.to_string()
     } else {
         String::new()
     }
@@ -191,24 +225,9 @@ impl<J: Journal> RunService for Runs<J> {
         request: Request<Streaming<pb::CreateRunRequest>>,
     ) -> Result<Response<pb::CreateRunResponse>, Status> {
         self.operator(&request)?;
-        let mut stream = request.into_inner();
-        let (mut header, mut model) = (None, Vec::new());
-        while let Some(message) = stream.message().await? {
-            match message.part {
-                Some(pb::create_run_request::Part::Header(first)) if header.is_none() => {
-                    header = Some(first)
-                }
-                Some(pb::create_run_request::Part::Piece(piece)) if header.is_some() => {
-                    append_piece(&mut model, &piece)?
-                }
-                _ => {
-                    return Err(status::invalid(
-                        &"a submission is one header, then pieces of the model",
-                    ));
-                }
-            }
-        }
-        let header = header.ok_or_else(|| status::invalid(&"the submission has no header"))?;
+        let place = self.0.submissions.try_acquire();
+        let _place = place.map_err(|_| status::too_many_submissions())?;
+        let (header, model) = self.submitted(request.into_inner()).await?;
         let run = self.create(&header, &model).await?;
         Ok(Response::new(pb::CreateRunResponse {
             run: Some(show(&run, 0)),
@@ -236,15 +255,20 @@ impl<J: Journal> RunService for Runs<J> {
         let (start, size) = page(&request.page_token, request.page_size)?;
         let mut all = self.0.runs();
         all.sort_by_key(|run| std::cmp::Reverse(run.created_at));
-        let shown = all.iter().skip(start).take(size).map(|run| {
+        let whole = all.iter().map(|run| {
             let mut shown = show(run, u64::MAX);
             shown.participants.clear();
             shown
         });
-        let runs = shown.collect();
+        let damaged = self.0.damaged();
+        let total = all.len() + damaged.len();
+        let damaged = damaged
+            .into_iter()
+            .map(|(run, what)| show_damaged(run, &what));
+        let runs = fitting(whole.chain(damaged).skip(start), size);
         Ok(Response::new(pb::ListRunsResponse {
+            next_page_token: next_token(start, runs.len(), total),
             runs,
-            next_page_token: next_token(start, size, all.len()),
         }))
     }
 
@@ -314,10 +338,10 @@ impl<J: Journal> RunService for Runs<J> {
         let (start, size) = page(&request.page_token, request.page_size)?;
         let all = versions(&run);
         let total = all.len();
-        let models = all.into_iter().skip(start).take(size).collect();
+        let models = fitting(all.into_iter().skip(start), size);
         Ok(Response::new(pb::ListModelsResponse {
+            next_page_token: next_token(start, models.len(), total),
             models,
-            next_page_token: next_token(start, size, total),
         }))
     }
 
@@ -353,21 +377,32 @@ impl<J: Journal> RunService for Runs<J> {
 }
 
 fn append_piece(model: &mut Vec<u8>, piece: &pb::BlobChunk) -> Result<(), Status> {
+    let refused = |what: &str| Err(status::invalid(&what));
     if piece.offset != model.len() as u64 {
-        return Err(status::invalid(
-            &"the pieces of the model do not follow each other",
-        ));
+        return refused("the pieces of the model do not follow each other");
+    }
+    if piece.data.is_empty() || piece.data.len() > PIECE_BYTES {
+        return refused("a piece of the model is empty, or longer than 256 KiB");
     }
     if model.len() + piece.data.len() > MAX_INITIAL_BYTES {
-        return Err(status::invalid(
-            &"the initial model is larger than 1 GiB, the most this version takes",
-        ));
+        return refused("the initial model is larger than 1 GiB, the most this version takes");
     }
     if blake3::hash(&piece.data).as_bytes()[..] != piece.blake3[..] {
-        return Err(status::invalid(
-            &"a piece of the model was damaged on the way; submit it again",
-        ));
+        return refused("a piece of the model was damaged on the way; submit it again");
     }
     model.extend_from_slice(&piece.data);
     Ok(())
+}
+
+/// All that can be said of a run whose files do not fit.
+fn show_damaged(run: RunId, what: &str) -> pb::Run {
+    pb::Run {
+        run_id: run.to_string(),
+        state: pb::RunState::Failed.into(),
+        reason: Some(pb::Reason {
+            code: status::RUN_DAMAGED.to_owned(),
+            text: status::damage(what),
+        }),
+        ..pb::Run::default()
+    }
 }

@@ -13,6 +13,8 @@
 //! | a run that is being brought back, or a coordinator that stops | UNAVAILABLE | STARTING, STOPPING |
 //!
 //! | more than there is room for now, a full disk | RESOURCE_EXHAUSTED | TOO_MANY_CALLS, STORE_FULL |
+//! | as many runs as there may be | RESOURCE_EXHAUSTED | TOO_MANY_RUNS |
+//! | a run that is damaged | UNAVAILABLE | RUN_DAMAGED |
 //! | a newer upload took the place of this one; it was silent too long | ABORTED, DEADLINE_EXCEEDED | UPLOAD_REPLACED, UPLOAD_STALLED |
 //! | a message over its method's limit | OUT_OF_RANGE | MESSAGE_TOO_LARGE |
 //! | no such method, or a compression | UNIMPLEMENTED | UNIMPLEMENTED |
@@ -190,9 +192,39 @@ pub(super) fn no_turn(error: &NoTurn) -> Status {
     }
 }
 
+pub(super) fn too_many_calls(limit: usize) -> Status {
+    let message = format!(
+        "{limit} calls with this certificate are under way, and no more are taken at once; ask again in a moment"
+    );
+    later(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+}
+
+pub(super) fn too_many_submissions() -> Status {
+    let message = "other studies are being submitted just now; submit this one in a moment";
+    later(Code::ResourceExhausted, "TOO_MANY_CALLS", message)
+}
+
+pub(super) fn too_many_runs(limit: usize) -> Status {
+    let message = format!("{limit} runs are going on, the most one coordinator has at once");
+    later(Code::ResourceExhausted, "TOO_MANY_RUNS", message)
+}
+
+/// The word for a run whose files do not fit.
+pub(super) const RUN_DAMAGED: &str = "RUN_DAMAGED";
+
+/// What is wrong with it, and what helps.
+pub(super) fn damage(what: &str) -> String {
+    format!("{what}; restore the data directory from a backup, then start the coordinator again")
+}
+
+pub(super) fn run_damaged(id: RunId, what: &str) -> Status {
+    let message = format!("run {id} cannot be brought back: {}", damage(what));
+    status(Code::Unavailable, RUN_DAMAGED, message)
+}
+
 pub(super) fn stalled(limit: Duration) -> Status {
     let message = format!(
-        "nothing of the upload came for {} s; send it again",
+        "nothing more came for {} s; send it again",
         limit.as_secs_f32()
     );
     status(Code::DeadlineExceeded, "UPLOAD_STALLED", message)

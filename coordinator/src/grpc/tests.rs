@@ -2,4 +2,5 @@
 
 mod edge;
 mod kit;
+mod runs;
 mod uploads;

@@ -7,7 +7,6 @@
 //! Source: protocol, section 9; commit point 4.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tonic::{Status, Streaming};
 use veilsum_common::blob::BlobRef;
@@ -22,7 +21,7 @@ use veilsum_secagg::message::{Cohort, Receipt, SurvivorItem, UploadTrailer};
 use veilsum_secagg::{Digest, coordinator};
 
 use super::round_service::Rounds;
-use super::{Caller, status};
+use super::{Caller, Context, status};
 use crate::driver::{Handle, Refused};
 use crate::live::LiveRun;
 use crate::store::blobs::{Blobs, Slot};
@@ -36,10 +35,7 @@ pub(super) async fn receive<J: Journal>(
     stream: Streaming<pb::SubmitMaskedRequest>,
 ) -> Result<pb::UploadReceipt, Status> {
     let context = &rounds.0;
-    let mut parts = Parts {
-        stream,
-        stall: context.stall,
-    };
+    let mut parts = Parts { stream, context };
     let header = parts.header().await?;
     let run = rounds.run(&header.run_id)?;
     let (round, index) = rounds.round(&run, caller, &header.ann_hash)?;
@@ -196,19 +192,17 @@ impl Keeping {
 }
 
 /// The messages of one upload.
-struct Parts {
+struct Parts<'a, J> {
     stream: Streaming<pb::SubmitMaskedRequest>,
-    stall: Duration,
+    context: &'a Context<J>,
 }
 
-impl Parts {
+impl<J: Journal> Parts<'_, J> {
     /// The next message, which must come soon and must be one of the three.
     async fn next(&mut self) -> Result<Part, Status> {
-        let next = tokio::time::timeout(self.stall, self.stream.message()).await;
-        let message = next
-            .map_err(|_| status::stalled(self.stall))?
-            .map_err(status::broken)?
-            .ok_or_else(|| status::invalid(&"the upload ended without its trailer"))?;
+        let message = self.context.in_time(self.stream.message()).await?;
+        let message =
+            message.ok_or_else(|| status::invalid(&"the upload ended without its trailer"))?;
         required("part", message.part).map_err(status::convert)
     }
 

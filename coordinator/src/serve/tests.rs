@@ -6,7 +6,11 @@ use rustls::{
     ClientConfig, SignatureScheme, client::ResolvesClientCert, pki_types::ServerName,
     sign::CertifiedKey,
 };
-use tokio::{io::AsyncReadExt, sync::mpsc, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    task::JoinHandle,
+};
 use tokio_rustls::{TlsConnector, client};
 use tonic::{
     codegen::http::Uri,
@@ -169,6 +173,93 @@ async fn a_connection_too_many_is_closed() {
     check(first).await.unwrap();
 }
 
+#[tokio::test]
+async fn t24_a_peer_with_too_many_connections_shuts_out_itself_alone() {
+    let served = served(Limits {
+        connections_per_peer: 4,
+        ..PATIENT
+    })
+    .await;
+    let greedy = served.authority.client();
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let channel = connect(served.address, greedy.clone());
+        check(channel.clone()).await.unwrap();
+        open.push(channel);
+    }
+    for _ in 0..100 {
+        served.call(greedy.clone()).await.unwrap_err();
+    }
+    served.call(served.authority.client()).await.unwrap();
+    for channel in &open {
+        check(channel.clone()).await.unwrap();
+    }
+    // What is closed is given back, though nobody can see when the coordinator has noticed.
+    open.truncate(3);
+    while served.call(greedy.clone()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_never_begins_http2_is_closed() {
+    let served = served(Limits {
+        preface_timeout: Duration::from_millis(50),
+        ..PATIENT
+    })
+    .await;
+    let config = served.authority.client();
+    let mut silent = dial(served.address, config.clone()).await.unwrap();
+    assert_closed(&mut silent).await;
+    let mut foreign = dial(served.address, config).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    foreign.write_all(request).await.unwrap();
+    assert_closed(&mut foreign).await;
+    served.call(served.authority.client()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_without_a_call_is_closed_and_one_with_a_call_is_not() {
+    let served = served(Limits {
+        first_call_timeout: Duration::from_millis(200),
+        ..PATIENT
+    })
+    .await;
+    let calling = connect(served.address, served.authority.client());
+    check(calling.clone()).await.unwrap();
+    let mut idle = dial(served.address, served.authority.client())
+        .await
+        .unwrap();
+    idle.write_all(PREFACE).await.unwrap();
+    // Settings come first, then the end.
+    soon(idle.read_to_end(&mut Vec::new())).await.unwrap_or(0);
+    check(calling).await.unwrap();
+    assert!(!served.serving.is_finished());
+}
+
+#[test]
+fn a_guest_is_whom_the_certificate_names() {
+    let credentials = |uri: &str| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+        params.self_signed(&key).unwrap().der().clone()
+    };
+    let site = "spiffe://example.org/veilsum/clinics/participant/north";
+    let operator = "spiffe://example.org/veilsum/clinics/operator/north";
+    assert_eq!(Guest::of(&credentials(site)), Guest::of(&credentials(site)));
+    assert_ne!(
+        Guest::of(&credentials(site)),
+        Guest::of(&credentials(operator))
+    );
+    assert!(Guest::of(&credentials(operator)).is_operator());
+    let nobody = "https://example.org";
+    assert_ne!(
+        Guest::of(&credentials(nobody)),
+        Guest::of(&credentials(nobody))
+    );
+}
+
 #[test]
 fn only_an_accept_that_failed_for_one_connection_is_repeated_at_once() {
     assert!(concerns_one_connection(
@@ -183,6 +274,10 @@ const PATIENT: Limits = Limits {
     connections: 100,
     handshakes: 100,
     handshake_timeout: Duration::from_secs(3600),
+    connections_per_peer: 100,
+    connections_per_operator: 100,
+    preface_timeout: Duration::from_secs(3600),
+    first_call_timeout: Duration::from_secs(3600),
     drain_timeout: Duration::from_secs(3600),
 };
 
@@ -193,7 +288,7 @@ async fn soon<T>(expected: impl Future<Output = T>) -> T {
         .expect("this takes milliseconds")
 }
 
-async fn assert_closed(stream: &mut TcpStream) {
+async fn assert_closed(stream: &mut (impl AsyncRead + Unpin)) {
     // An end or a reset: either way the other side is gone.
     assert_eq!(soon(stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
 }

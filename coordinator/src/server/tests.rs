@@ -94,15 +94,13 @@ async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_rem
 }
 
 #[tokio::test]
-async fn an_entry_that_does_not_decode_stops_the_start_before_anything_is_removed() {
+async fn an_entry_that_does_not_decode_keeps_all_uploads_and_stops_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(dir.path());
     let upload = staged(&shared, b"in flight");
     let stream = StreamId::round(RUN, 1, 1);
     let entries = [entry("opened", Vec::new()), entry("uploaded", vec![0xff])];
     shared.journal.append(stream, 0, &entries).await.unwrap();
-    let error = sweep_uploads(&shared).await.unwrap_err();
-    let diverged = StoreError::Diverged { stream, number: 1 };
-    assert_eq!(error.to_string(), diverged.to_string());
+    sweep_uploads(&shared).await.unwrap();
     assert!(shared.uploads.read_upload(&SLOT, &upload).is_ok());
 }

@@ -9,11 +9,11 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
-use veilsum_common::limits::{MAX_CALL_BYTES, MAX_PART_BYTES, PIECE_BYTES};
+use veilsum_common::limits::{MAX_CALL_BYTES, MAX_PART_BYTES, PIECE_BYTES, RETRY_AFTER_MS};
 use veilsum_proto::pb;
 use veilsum_proto::pb::submit_masked_request::Part;
 
-use super::kit::{World, reason};
+use super::kit::{CALLS_PER_PEER, World, reason};
 
 /// What comes back for raw bytes as the body of a call.
 async fn answer(world: &World, path: &str, body: Vec<u8>) -> Status {
@@ -148,4 +148,42 @@ async fn a_wrong_field_is_named_for_programs() {
     assert_eq!(violations.len(), 1);
     assert_eq!(violations[0].field, "run_id");
     assert_eq!(violations[0].description, "has 15 bytes, must have 16");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t24_a_peer_with_too_many_calls_puts_off_itself_alone() {
+    let world = World::new(2);
+    let hold = pb::PollRequest {
+        cursor: u64::MAX.to_le_bytes().to_vec(),
+        hold_ms: 55_000,
+        ..pb::PollRequest::default()
+    };
+    let held: Vec<_> = (0..CALLS_PER_PEER)
+        .map(|_| {
+            let (mut calls, request) = (world.rounds(0), hold.clone());
+            // A quick call may take one's place for a moment.
+            tokio::spawn(async move { while calls.poll(request.clone()).await.is_err() {} })
+        })
+        .collect();
+    let quick = pb::PollRequest {
+        hold_ms: 0,
+        ..hold.clone()
+    };
+    // Polls are held one after the other; from the last one on there is no room.
+    let refused = loop {
+        match world.rounds(0).poll(quick.clone()).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "TOO_MANY_CALLS");
+    let delay = refused.get_details_retry_info().unwrap().retry_delay;
+    assert_eq!(delay.unwrap().as_millis(), u128::from(RETRY_AFTER_MS));
+    world.rounds(1).poll(quick.clone()).await.unwrap();
+    for poll in held {
+        poll.abort();
+        poll.await.unwrap_err();
+    }
+    world.rounds(0).poll(quick).await.unwrap();
 }

@@ -32,7 +32,7 @@ use veilsum_secagg::message::UploadTrailer;
 use veilsum_secagg::participant::{AwaitingRoster, Binding, Committed, Masking};
 use veilsum_secagg::{Digest, coordinator};
 
-use crate::grpc::{self, Context};
+use crate::grpc::{self, Context, Edge};
 use crate::live::{LiveRun, Shared};
 use crate::serve::PeerCertificate;
 use crate::store::blobs::Blobs;
@@ -45,6 +45,7 @@ pub type Door = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 pub struct World {
     pub context: Arc<Context<MemoryJournal>>,
     pub dir: TempDir,
+    edge: Edge,
     operator: Credential,
     sites: Vec<Credential>,
 }
@@ -73,6 +74,8 @@ pub struct Member {
     masking: Masking,
 }
 
+/// Calls of one site at once: fewer than are ever made here, but for one test.
+pub const CALLS_PER_PEER: usize = 40;
 /// Elements of the model.
 const ELEMENTS: usize = 1000;
 
@@ -100,8 +103,11 @@ impl World {
         });
         let context = Context::new(shared, federation.clone(), Shutdown::new(), keys_dir);
         let issue = |role, name: String| Credential::issue(&federation, role, name);
+        let context = Arc::new(change(context));
+        let routes = grpc::services(&context, Routes::default());
         Self {
-            context: Arc::new(change(context)),
+            context,
+            edge: Edge::new(routes, CALLS_PER_PEER),
             dir,
             operator: issue(Role::Operator, "op".to_owned()),
             sites: (0..sites)
@@ -110,10 +116,31 @@ impl World {
         }
     }
 
+    /// Another process on the same store.
+    pub async fn restarted(self) -> Self {
+        let before = &self.context;
+        let shared = Arc::new(Shared {
+            journal: before.shared.journal.clone(),
+            blobs: before.shared.blobs.clone(),
+            uploads: before.shared.uploads.clone(),
+            runs_dir: before.shared.runs_dir.clone(),
+            fatal: mpsc::channel(1).0,
+        });
+        let (federation, keys_dir) = (before.federation.clone(), before.keys_dir.clone());
+        let context = Arc::new(Context::new(shared, federation, Shutdown::new(), keys_dir));
+        crate::server::revive(&context).await.unwrap();
+        let routes = grpc::services(&context, Routes::default());
+        Self {
+            edge: Edge::new(routes, CALLS_PER_PEER),
+            context,
+            ..self
+        }
+    }
+
     /// The services, called with this certificate.
     pub fn door(&self, credential: &Credential) -> Door {
         let certificate = PeerCertificate::new(credential.leaf.clone());
-        let service = grpc::reasoned(grpc::services(&self.context, Routes::default()));
+        let service = self.edge.clone();
         BoxCloneSyncService::new(service.map_request(move |mut request: Request<Body>| {
             request.extensions_mut().insert(certificate.clone());
             request
