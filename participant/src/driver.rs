@@ -21,7 +21,7 @@ use veilsum_engine::machine::Machine as _;
 use veilsum_engine::participant::{self, Event, Output, Participant, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
-use veilsum_engine::vault::Vault;
+use veilsum_engine::vault::{Place, Vault};
 use veilsum_proto::convert::Signed;
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_proto::pb;
@@ -279,16 +279,35 @@ impl Driver {
             .append(&self.stream, self.next, &[entry], &ops)?;
         tracing::debug!(run = %self.run, number = self.next, kind = event.kind(), "journalled");
         self.next += 1;
-        let promise = promise(&event);
+        let promise = self.promise(&event);
         self.machine.apply(ops);
         if let Err(rejection) = self.machine.handle(at, event) {
             tracing::error!(run = %self.run, %rejection, "an admitted event was refused");
         }
-        if let (Some(promise), Some(attempt)) = (promise, self.machine.attempt()) {
-            let place = (attempt.roster().epoch(), attempt.announcement().seq);
+        if let Some((promise, place)) = promise {
             self.marker.raise(promise, place)?;
         }
         Ok(Ok(()))
+    }
+
+    /// Which promise leaves after this event, and for which attempt: masked bytes, a signature on a set, shares, or an abort. Steps are
+    /// of the attempt the site is in; an abort is of the attempt it names, which may be any.
+    fn promise(&self, event: &Event) -> Option<(Promise, Place)> {
+        let promise = match event {
+            Event::Attempt { step, .. } => match **step {
+                Step::Submitting => Promise::Masked,
+                Step::Attested(_) => Promise::Attested,
+                Step::Released(_) => Promise::Released,
+                _ => return None,
+            },
+            Event::AbortProposed { announcement, .. } => {
+                return Some((Promise::Aborted, (self.machine.epoch(), announcement.seq)));
+            }
+            _ => return None,
+        };
+        let attempt = self.machine.attempt()?;
+        let place = (attempt.roster().epoch(), attempt.announcement().seq);
+        Some((promise, place))
     }
 
     fn refused(&self, kind: &str, rejection: &Rejection) {
@@ -428,20 +447,6 @@ impl Driver {
     }
 }
 
-/// Which promise leaves after this event: masked bytes, a signature on a set, shares, or an abort.
-fn promise(event: &Event) -> Option<Promise> {
-    match event {
-        Event::Attempt { step, .. } => match **step {
-            Step::Submitting => Some(Promise::Masked),
-            Step::Attested(_) => Some(Promise::Attested),
-            Step::Released(_) => Some(Promise::Released),
-            _ => None,
-        },
-        Event::AbortProposed { .. } => Some(Promise::Aborted),
-        _ => None,
-    }
-}
-
 fn nap_until(deadline: Option<Timestamp>) -> Duration {
     let now = clock::now();
     deadline.map_or(NAP, |at| {
@@ -490,3 +495,6 @@ async fn accept(site: &Site, run: RunId, stream: &str) -> Result<SiteAccepted, R
     site.journal().append(stream, 0, &[entry], &[])?;
     Ok(accepted)
 }
+
+#[cfg(test)]
+mod tests;

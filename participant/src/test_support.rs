@@ -40,8 +40,14 @@ pub(crate) fn model() -> Vec<u8> {
 }
 
 pub(crate) fn run() -> Arc<RunSpec> {
+    run_of([1; 32])
+}
+
+/// The same run of the coordinator with this key.
+pub(crate) fn run_of(coordinator: [u8; 32]) -> Arc<RunSpec> {
     let study = Study::parse(STUDY).unwrap();
-    Arc::new(RunSpec::from_study(&study, RunId::from_bytes([7; 16]), [1; 32], &model()).unwrap())
+    let run_id = RunId::from_bytes([7; 16]);
+    Arc::new(RunSpec::from_study(&study, run_id, coordinator, &model()).unwrap())
 }
 
 const STUDY: &str = r#"
