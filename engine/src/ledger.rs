@@ -85,12 +85,14 @@ pub struct LastResult {
 }
 
 /// The promises of one site in one run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Every attempt on record.
     pub attempts: BTreeMap<Place, Line>,
     /// The last result.
     pub last: Option<LastResult>,
+    /// How many results this site accepted.
+    pub completed: u64,
     /// First model accepted in the run.
     pub first_model: Option<Digest>,
     /// Highest round accepted.
@@ -126,8 +128,7 @@ impl Ledger {
                 Rejection::Repeated
             });
         }
-        let newest = self.attempts.keys().next_back();
-        if announcement.round < self.round || newest.is_some_and(|newest| *newest >= place) {
+        if announcement.round < self.round || self.newest() >= Some(place) {
             return Err(stale);
         }
         let latest = at + MAX_LIFE;
@@ -211,8 +212,22 @@ impl Ledger {
         }
     }
 
+    /// The newest attempt on record.
+    pub(crate) fn newest(&self) -> Option<Place> {
+        self.attempts.keys().next_back().copied()
+    }
+
+    /// A result was accepted. Whatever is not later is over: nobody's signatures on it are asked for any more.
+    pub(crate) fn finish(&mut self, last: LastResult) {
+        for (_, line) in self.attempts.range_mut(..=last.place) {
+            line.attempt = None;
+        }
+        self.last = Some(last);
+        self.completed += 1;
+    }
+
     /// Whether a result of this attempt or of a later one is known.
-    fn is_over(&self, place: Place) -> bool {
+    pub(crate) fn is_over(&self, place: Place) -> bool {
         self.last.is_some_and(|last| place <= last.place)
     }
 

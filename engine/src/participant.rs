@@ -2,7 +2,8 @@
 //!
 //! It joins three parts that one transaction must see together: the ledger ([`crate::ledger`]), the site's own contribution to the
 //! current attempt ([`session`]) and its duty to others ([`holder`]). Secrets live in the [`Vault`]; events carry none. What is
-//! fetched again after a crash (opened shares, a proposal under judgement) is a cache, never an event.
+//! fetched again after a crash (opened shares, a proposal under judgement, a result on the coordinator's word alone) is a cache, never an
+//! event.
 //!
 //! **How to drive it.** For each event: [`Machine::admit`], [`Participant::secrets`], append the entry and the changes of the vault in
 //! one transaction, [`Participant::apply`], [`Machine::handle`], then every output at once. The order matters: what `handle` asks for
@@ -15,6 +16,7 @@
 mod chain;
 mod enrolment;
 pub mod holder;
+mod missed;
 pub mod session;
 
 use std::collections::VecDeque;
@@ -41,6 +43,7 @@ use crate::rejection::Rejection;
 use crate::round::Decline;
 use crate::vault::{Name, Place, SecretOp, Vault};
 use holder::HolderPhase;
+use missed::Missed;
 use session::SessionPhase;
 
 /// What a trainer made, checked and pinned: the site's one contribution to a model (P0). Printed without its numbers.
@@ -254,6 +257,7 @@ pub struct Participant {
     opened: Option<OpenedShares>,
     proposal: Option<SurvivorProposal>,
     abort: Option<AbortAttestation>,
+    missed: Option<Missed>,
     outputs: VecDeque<Output>,
 }
 
@@ -279,6 +283,7 @@ impl Participant {
             opened: None,
             proposal: None,
             abort: None,
+            missed: None,
             outputs: VecDeque::new(),
         })
     }
@@ -443,7 +448,7 @@ impl Machine for Participant {
             Event::Joined { epoch, .. } => self.admit_joined(*epoch),
             Event::Enrolled { advertisements } => self.admit_enrolled(advertisements),
             Event::RosterCertified(certificate) => self.admit_certificate(certificate),
-            Event::Opened { .. } => self.admit_opened(at, event),
+            Event::Opened { .. } => self.check_opened(at, event, &self.ledger),
             Event::Trained(contribution) => self.admit_trained(contribution),
             Event::Attempt { ann_hash, step } => self.admit_step(*ann_hash, step),
             Event::AbortProposed {

@@ -7,6 +7,7 @@ mod contract;
 mod figure;
 mod hostile;
 pub mod kit;
+mod results;
 mod retries;
 mod rounds;
 mod secrets;

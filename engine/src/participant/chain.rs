@@ -1,7 +1,7 @@
 //! Chain: a site's way from one model to the next. It takes an announcement up, pins one contribution to its model, and follows results.
 //!
-//! What may be announced after what is the ledger's rule ([`crate::ledger`]). What a result's sum was made of is not checked here:
-//! nobody can, without an audit of the sum. Source: protocol, sections 7, 9 and 14 (P0).
+//! What may be announced after what is the ledger's rule ([`crate::ledger`]); results of attempts that this site missed are in
+//! [`super::missed`]. What a result's sum was made of is not checked here: nobody can, without an audit of the sum. Source: protocol, sections 7, 9 and 14 (P0).
 
 use std::sync::Arc;
 
@@ -15,12 +15,18 @@ use veilsum_secagg::{Certificate, Error, Fault};
 use super::holder::HolderPhase;
 use super::session::SessionPhase;
 use super::{Contribution, Current, Event, Output, Participant};
-use crate::ledger::{LastResult, Line, Sent};
+use crate::ledger::{LastResult, Ledger, Line, Sent};
 use crate::rejection::Rejection;
 use crate::vault::{Name, Place, SecretOp};
 
 impl Participant {
-    pub(super) fn admit_opened(&self, at: Timestamp, event: &Event) -> Result<(), Rejection> {
+    /// Checks an announcement against `ledger`: this site's, or what that would be after one more result.
+    pub(super) fn check_opened(
+        &self,
+        at: Timestamp,
+        event: &Event,
+        ledger: &Ledger,
+    ) -> Result<(), Rejection> {
         let Event::Opened {
             announcement,
             signature,
@@ -36,7 +42,18 @@ impl Participant {
             return Err(Fault::Signature("announcement").by_coordinator().into());
         }
         Attempt::new(Arc::clone(roster), (**announcement).clone())?; // first, since attempt numbers count within an epoch
-        self.ledger.accepts(at, roster, announcement, proofs)?;
+        ledger.accepts(at, roster, announcement, proofs)?;
+        // Approval is of a study, and so of this many sums; numbers may be skipped, so results are counted.
+        let (done, limit) = (ledger.completed, self.setting.spec.study().rounds().count);
+        if done >= limit {
+            return Err(Fault::TooMany {
+                what: "the number of rounds",
+                have: done + 1,
+                limit,
+            }
+            .by_coordinator()
+            .into());
+        }
         // What trainers are told follows from the study alone: the coordinator cannot tell one site something else.
         let due = self.setting.spec.round_config_bytes(announcement.round);
         if *round_config != due || round_config_hash(&due) != announcement.roundcfg_hash {
@@ -141,8 +158,7 @@ impl Participant {
         }
         match self.ledger.attempts.get(&place) {
             Some(line) => self.check_survivors(line, result, certificate),
-            // An attempt that this site was never told of: it knows neither its holders nor its cohort.
-            None => Ok(()),
+            None => self.admit_missed(place, result.hash()),
         }
     }
 
@@ -206,14 +222,12 @@ impl Participant {
     }
 
     pub(super) fn accept_finished(&mut self, place: Place, result: &RoundResult) {
-        self.ledger.last = Some(LastResult {
+        self.ledger.finish(LastResult {
             place,
             result_hash: result.hash(),
             next_model: result.next_model_hash,
         });
-        for (_, line) in self.ledger.attempts.range_mut(..=place) {
-            line.attempt = None;
-        }
+        self.missed = None;
         self.served = self.contribution.take().map(|served| served.update);
         self.outputs.extend(self.served.map(Output::Forget));
         if let Some(current) = &mut self.current {

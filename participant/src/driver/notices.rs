@@ -1,5 +1,6 @@
 //! What the coordinator says, taken in order: each notice becomes an event, a proposal under judgement, or nothing.
 
+use veilsum_daemon::clock;
 use veilsum_engine::participant::{self, Event, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{self, Received};
@@ -45,6 +46,9 @@ impl Driver {
                     round_config,
                     proofs,
                 };
+                if let Some(missed) = self.machine.result_before(clock::now(), &opened) {
+                    self.submit(missed)?;
+                }
                 if let Err(rejection) = self.try_submit(opened)? {
                     self.answer(ann_hash, &rejection);
                 }
@@ -113,6 +117,10 @@ impl Driver {
             result: Box::new(result.value),
             certificate,
             signature: result.signature,
+        };
+        let Some(event) = self.machine.hear_result(event) else {
+            tracing::info!(run = %self.run, round, "a round went by without this site; its result counts with the next announcement");
+            return Ok(());
         };
         if self.submit(event)? {
             tracing::info!(run = %self.run, round, "round done");

@@ -424,6 +424,9 @@ impl Site {
                     round_config,
                     proofs,
                 };
+                if let Some(missed) = self.machine.result_before(at, &opened) {
+                    self.submit(at, missed)?;
+                }
                 self.submit(at, opened)
             }
             Notice::CohortReady(cohort) => {
@@ -452,15 +455,16 @@ impl Site {
             } => {
                 let signature = result.sign(&hub.identity);
                 let place = (position.epoch, position.seq);
-                self.submit(
-                    at,
-                    Event::Finished {
-                        place,
-                        result,
-                        certificate,
-                        signature,
-                    },
-                )
+                let finished = Event::Finished {
+                    place,
+                    result,
+                    certificate,
+                    signature,
+                };
+                match self.machine.hear_result(finished) {
+                    Some(finished) => self.submit(at, finished),
+                    None => Ok(()),
+                }
             }
             Notice::Ended(run::State::Running) => unreachable!("a run that goes on has not ended"),
             Notice::Ended(_) => Ok(()),
