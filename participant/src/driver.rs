@@ -31,6 +31,7 @@ use veilsum_secagg::{Certificate, Digest};
 
 use crate::journal::marker::{MarkerError, MarkerFile, Promise};
 use crate::journal::{Entry, Error as JournalError};
+use crate::leftovers::LeftoverError;
 use crate::link::LinkError;
 use crate::replay::{self, Replay, Replayed};
 use crate::site::Site;
@@ -136,6 +137,9 @@ pub enum RunError {
     /// The directory of updates.
     #[error(transparent)]
     Updates(#[from] UpdateError),
+    /// The run is over and its files stay, so that it is not forgotten yet.
+    #[error(transparent)]
+    Leftover(#[from] LeftoverError),
 }
 
 /// The loop of one run.

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod enrol;
 pub mod journal;
 pub mod keystore;
+pub mod leftovers;
 pub mod link;
 mod replay;
 pub mod runs;
@@ -70,6 +71,7 @@ pub fn open(config: Config) -> anyhow::Result<Arc<Site>> {
     let store_key = StoreKey::open(&config.store_key, entropy::fill)?;
     let seed = keystore::load_identity(&config.identity_key)?;
     let journal = Journal::open(&config.data_dir, store_key, entropy::fill)?;
+    leftovers::sweep(&config.data_dir, &config.marker_dir, &journal.streams()?)?;
     Ok(Arc::new(Site {
         name: config.name,
         organisation: config.organisation,

@@ -41,6 +41,11 @@ pub(crate) fn stream(run: RunId) -> String {
     format!("run/{run}")
 }
 
+/// The run of a stream, if it is one of a run.
+pub(crate) fn run_of(stream: &str) -> Option<&str> {
+    stream.strip_prefix("run/")
+}
+
 impl Replay<'_> {
     /// Entry 0 and what follows it; `None` for a run that this site has not taken up.
     pub(crate) fn read(&self, journal: &Journal) -> Result<Option<Replayed>, RunError> {

@@ -13,6 +13,7 @@ use veilsum_proto::convert::notice::{Received, received};
 use crate::driver::{RunError, take_part};
 use crate::journal::Error as JournalError;
 use crate::link;
+use crate::replay;
 use crate::site::Site;
 
 /// Whether a run may be taken up again after its loop ended.
@@ -29,7 +30,12 @@ enum Ended {
 /// [`RunError::Journal`] or [`RunError::Marker`].
 pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
     let mut loops: JoinSet<(RunId, Result<(), RunError>)> = JoinSet::new();
-    let mut known = BTreeSet::new();
+    // What was taken up goes on, offered or not: a run that ended meanwhile is not offered, and its end has to be heard.
+    let mut known = remembered(&site)?;
+    for run_id in known.iter().copied() {
+        let site = Arc::clone(&site);
+        loops.spawn(async move { (run_id, take_part(site, run_id).await) });
+    }
     let (mut cursor, mut hold_ms) = (Vec::new(), 0);
     let mut backoff = Backoff::new(Span::from_ms(50), Span::from_secs(5));
     loop {
@@ -68,6 +74,13 @@ pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
     }
     loops.shutdown().await;
     Ok(())
+}
+
+/// The runs that the journal has not forgotten.
+fn remembered(site: &Site) -> Result<BTreeSet<RunId>, RunError> {
+    let streams = site.journal().streams()?;
+    let runs = streams.iter().filter_map(|stream| replay::run_of(stream));
+    Ok(runs.filter_map(|run| run.parse().ok()).collect())
 }
 
 fn judge(run: RunId, result: Result<(), RunError>) -> Ended {

@@ -9,10 +9,18 @@ use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 
 use super::{Driver, RunError};
+use crate::leftovers;
 
 impl Driver {
     pub(super) async fn hear(&mut self, news: pb::PollResponse) -> Result<(), RunError> {
         for told in news.notices {
+            if self.over {
+                break; // nothing follows the end of a run
+            }
+            if told.run_id != self.run.as_bytes() {
+                tracing::error!(run = %self.run, "a notice about another run than the one asked for is ignored");
+                continue;
+            }
             let members = self.machine.roster().map_or(0, |roster| roster.len());
             match notice::received(told, members) {
                 Ok(received) => self.notice(received).await?,
@@ -84,7 +92,7 @@ impl Driver {
                 .map(drop)
             }
             Received::Result(finished) => self.finished(*finished),
-            Received::Ended { code, text, .. } => self.ended(&code, &text),
+            Received::Ended { code, text, .. } => self.ended(&code, &text).await,
         }
     }
 
@@ -168,12 +176,15 @@ impl Driver {
         self.submit(Event::Enrolled { advertisements }).map(drop)
     }
 
-    fn ended(&mut self, code: &str, text: &str) -> Result<(), RunError> {
+    /// The run is over: nothing of it stays in clear. Files go before the journal forgets the run, so that a crash in between repeats it.
+    async fn ended(&mut self, code: &str, text: &str) -> Result<(), RunError> {
         if code.is_empty() {
             tracing::info!(run = %self.run, "run completed");
         } else {
             tracing::warn!(run = %self.run, code, text, "run ended");
         }
+        self.tasks.shutdown().await; // a trainer that is still at it writes nothing any more
+        leftovers::erase(&self.site.data_dir, &self.run.to_string())?;
         self.site.journal().forget(&self.stream)?;
         self.over = true;
         Ok(())

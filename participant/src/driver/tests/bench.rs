@@ -203,6 +203,21 @@ impl Bench {
         }
     }
 
+    /// What one Poll brings.
+    pub fn news(
+        &self,
+        notices: impl IntoIterator<Item = pb::notice::Notice>,
+    ) -> pb::PollResponse {
+        let notices = notices.into_iter().map(|notice| pb::Notice {
+            run_id: self.run().as_bytes().to_vec(),
+            notice: Some(notice),
+        });
+        pb::PollResponse {
+            notices: notices.collect(),
+            cursor: Vec::new(),
+        }
+    }
+
     /// The data directory as it is now, for [`Self::restore`].
     pub fn backup(&self) -> PathBuf {
         let to = self.dir.path().join("backup");
