@@ -54,7 +54,9 @@ pub fn sweep(data_dir: &Path, marker_dir: &Path, streams: &[String]) -> Result<(
             let Some(run) = path.file_name().and_then(|name| name.to_str()) else {
                 continue;
             };
-            let remembered = streams.iter().any(|stream| replay::run_of(stream) == Some(run));
+            let remembered = streams
+                .iter()
+                .any(|stream| replay::run_of(stream) == Some(run));
             if remembered {
                 temporaries(&path)?;
             } else {

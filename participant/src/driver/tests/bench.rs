@@ -204,10 +204,7 @@ impl Bench {
     }
 
     /// What one Poll brings.
-    pub fn news(
-        &self,
-        notices: impl IntoIterator<Item = pb::notice::Notice>,
-    ) -> pb::PollResponse {
+    pub fn news(&self, notices: impl IntoIterator<Item = pb::notice::Notice>) -> pb::PollResponse {
         let notices = notices.into_iter().map(|notice| pb::Notice {
             run_id: self.run().as_bytes().to_vec(),
             notice: Some(notice),
