@@ -1,5 +1,7 @@
 //! A small run for this crate's unit tests.
 
+pub(crate) mod story;
+
 use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, TensorView};

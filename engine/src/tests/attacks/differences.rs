@@ -3,7 +3,7 @@
 use veilsum_secagg::message::Cohort;
 use veilsum_secagg::{Digest, Fault};
 
-use super::super::kit::{Federation, Kind, Setup, announcement_of, initial_model, opened};
+use super::super::kit::{Federation, Kind, Setup, Sum, announcement_of, initial_model, opened};
 use super::{
     VICTIM, abort_certificate, abort_of, carry_out, finish, further, held_by, last_sum,
     open_beside, own, released, step_of, tell, turn_to, uploaded,
@@ -281,19 +281,19 @@ fn t74_a_newer_announcement_of_a_later_epoch_aborts_what_is_idle_or_attested() {
     }
 }
 
-/// T-74: holders that sign the abort of an older attempt and live on in it, where they have attested.
-#[test]
-fn t74_without_ending_the_older_attempt_it_is_released_beside_the_newer_one() {
+/// Everybody has attested. All sign the abort, so every site goes on to the next attempt, while copies of the holders from before that
+/// release the first one. Gives both sums.
+fn aborted_and_released() -> (Federation, [Sum; 2]) {
     let mut fed = uploaded(5);
     fed.hear();
     fed.act(Kind::Judge);
     fed.act(Kind::Attest);
     assert!(fed.round().certificate().is_some());
-    let mut living_on: Vec<_> = fed.sites.iter().map(|site| site.twin()).collect();
+    let mut copies: Vec<_> = fed.sites.iter().map(|site| site.twin()).collect();
     let first = announcement_of(&fed);
     let (now, abort) = (fed.now, abort_of(&fed, &first));
     for site in &mut fed.sites {
-        site.submit(now, abort.clone()).unwrap(); // the older one is dead at these
+        site.submit(now, abort.clone()).unwrap();
     }
     let proof = abort_certificate(&mut fed, first.hash());
     let again = further(&fed, 1, 2);
@@ -304,11 +304,33 @@ fn t74_without_ending_the_older_attempt_it_is_released_beside_the_newer_one() {
     let older = open_beside(&mut fed, &again, &[proof]);
     let part = carry_out(&mut fed, 1..5);
     turn_to(&mut fed, older);
-    std::mem::swap(&mut fed.sites, &mut living_on);
+    std::mem::swap(&mut fed.sites, &mut copies);
     fed.act(Kind::OpenShares);
     tell(&mut fed);
     fed.act(Kind::Unmask);
     let whole = last_sum(&fed);
+    (fed, [whole, part])
+}
+
+/// T-72: each store was put back to before the abort signature, and nothing at the site can tell.
+#[test]
+fn t72_without_the_marker_restored_holders_release_what_they_signed_away() {
+    let (fed, [whole, part]) = aborted_and_released();
+    for site in &fed.sites {
+        assert_eq!(
+            site.machine.ledger().attempts.len(),
+            1,
+            "of the store that was put back"
+        );
+        assert_eq!(site.machine.duty(), Duty::Released);
+    }
+    assert_eq!(whole.less(&part), own(&fed, VICTIM, &first_model()));
+}
+
+/// T-74: holders that live on in the older attempt, where they have attested, beside the newer one.
+#[test]
+fn t74_without_ending_the_older_attempt_it_is_released_beside_the_newer_one() {
+    let (fed, [whole, part]) = aborted_and_released();
     assert_eq!(whole.less(&part), own(&fed, VICTIM, &first_model()));
 }
 

@@ -1,3 +1,5 @@
+mod restored;
+
 use veilsum_engine::ledger::{Line, Sent};
 use veilsum_secagg::Digest;
 
