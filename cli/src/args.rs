@@ -93,6 +93,8 @@ pub(crate) enum ParticipantCommand {
     Csr(Csr),
     /// Let this site's update into one more sum after an attempt was lost; the daemon is stopped meanwhile
     Consent(ParticipantConsent),
+    /// The proofs of lies that this site keeps; also while its daemon runs
+    Faults(ParticipantFaults),
     /// Show the site's protocol id, which its peers pin
     Id {
         /// Directory of site.toml and the keys
@@ -127,6 +129,17 @@ pub(crate) struct ParticipantConsent {
     /// Do not ask: whoever types this has read what it means
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Lists the fault files of a site, or copies one for others to check with `veilsum verify-fault`.
+#[derive(Debug, Args)]
+pub(crate) struct ParticipantFaults {
+    /// Configuration file
+    #[arg(long, default_value = "/etc/veilsum/site.toml")]
+    pub config: PathBuf,
+    /// Copy the fault file with this id to FILE
+    #[arg(long, num_args = 2, value_names = ["ID", "FILE"])]
+    pub export: Option<Vec<String>>,
 }
 
 /// For daemons that the demo starts.

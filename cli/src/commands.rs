@@ -6,6 +6,7 @@ pub(crate) mod consent;
 pub(crate) mod coordinator;
 pub(crate) mod csr;
 pub(crate) mod demo;
+pub(crate) mod faults;
 pub(crate) mod model;
 pub(crate) mod participant;
 pub(crate) mod run;

@@ -50,6 +50,12 @@ pub(crate) enum Error {
         /// The run.
         run: RunId,
     },
+    /// The site keeps no such fault file.
+    #[error("this site keeps no fault file with the id {id}; `veilsum participant faults` lists those that it keeps")]
+    NoFault {
+        /// What was asked for.
+        id: String,
+    },
     /// A fault file is damaged, or none.
     #[error("{} is no fault file, or a damaged one: {source}", path.display())]
     FaultFile {

@@ -144,6 +144,7 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
             Error::File(_) | Error::Tls(_) | Error::NotText { .. } | Error::Keystore(_) => Self::known("FILE_INVALID", error),
+            Error::NoFault { .. } => Self::known("NOT_FOUND", error),
             Error::FaultFile { .. } => Self::known("FAULT_FILE_INVALID", error),
             Error::FaultNotProved { kind, .. } => Self::known("FAULT_NOT_PROVED", error).with(json!({"kind": kind})),
             Error::FaultOtherParty { found, .. } => {

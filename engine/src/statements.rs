@@ -136,6 +136,15 @@ impl Statements {
         naming
     }
 
+    /// Whether the entries of this roster are known as well.
+    pub fn has_seen(&self, epoch: u64, members: u32, root: Digest) -> bool {
+        let ctx = epoch_ctx(&self.params, epoch, members, &root);
+        let rosters = self.rosters.get(&epoch).into_iter().flatten();
+        rosters
+            .filter(|named| named.ctx == ctx)
+            .any(|named| named.seen.is_some())
+    }
+
     /// A whole roster, every advertisement of which was verified.
     pub fn roster_seen(&mut self, roster: Arc<Roster>) -> Naming {
         let (epoch, ctx) = (roster.epoch(), roster.ctx());

@@ -3,6 +3,7 @@
 //! Everything slow (calls, training, masking) runs in tasks of its own and comes back as an `Input`. What a task was asked to do is
 //! asked again after a restart, so losing one loses nothing.
 
+mod evidence;
 mod notices;
 mod sending;
 mod tasks;
@@ -21,6 +22,7 @@ use veilsum_engine::machine::Machine as _;
 use veilsum_engine::participant::{self, Event, Output, Participant, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
+use veilsum_engine::statements::Statements;
 use veilsum_engine::vault::{Place, Vault};
 use veilsum_proto::convert::Signed;
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
@@ -29,6 +31,7 @@ use veilsum_secagg::keys::{Seed, Signature};
 use veilsum_secagg::message::{Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal};
 use veilsum_secagg::{Certificate, Digest};
 
+use crate::faults::Faults;
 use crate::journal::marker::{MarkerError, MarkerFile, Promise};
 use crate::journal::{Entry, Error as JournalError};
 use crate::leftovers::LeftoverError;
@@ -150,6 +153,10 @@ pub(crate) struct Driver {
     machine: Participant,
     next: u64,
     marker: MarkerFile,
+    /// What others signed, to hold them to it.
+    statements: Statements,
+    /// Where proofs of their lies are kept.
+    faults: Faults,
     updates: Arc<Updates>,
     inputs: mpsc::Sender<Input>,
     busy: BTreeSet<Task>,
@@ -200,6 +207,8 @@ impl Driver {
             }
         };
         let updates = Arc::new(Updates::open(&site.data_dir, &run)?);
+        let faults = Faults::of(&site.data_dir, run);
+        let statements = evidence::heard(&site, run, machine.spec())?;
         tracing::info!(%run, entries = next, "taking part");
         Ok(Self {
             site,
@@ -208,6 +217,8 @@ impl Driver {
             machine,
             next,
             marker,
+            statements,
+            faults,
             updates,
             inputs,
             busy: BTreeSet::new(),
@@ -261,6 +272,7 @@ impl Driver {
     /// As [`Self::submit`], and says why not.
     fn try_submit(&mut self, event: Event) -> Result<Result<(), Rejection>, RunError> {
         let at = clock::now();
+        self.witness(&event);
         let fresh = Seed::filled(entropy::fill);
         let admitted = self
             .machine

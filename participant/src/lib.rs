@@ -7,6 +7,7 @@ pub mod config;
 pub mod consent;
 pub mod driver;
 pub mod enrol;
+pub mod faults;
 pub mod journal;
 pub mod keystore;
 pub mod leftovers;

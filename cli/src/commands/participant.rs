@@ -9,7 +9,7 @@ use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, MemberId, Seed, members_hash};
 
 use crate::args::{Parent, Participant, ParticipantCommand, ParticipantRun};
-use crate::commands::{consent, csr};
+use crate::commands::{consent, csr, faults};
 use crate::error::Error;
 use crate::render::Output;
 
@@ -19,6 +19,7 @@ pub(crate) fn run(participant: Participant) -> Result<Output, Error> {
         Some(ParticipantCommand::Run(run)) => daemon(&run),
         Some(ParticipantCommand::Csr(csr)) => csr::participant(&csr),
         Some(ParticipantCommand::Consent(asked)) => consent::run(&asked),
+        Some(ParticipantCommand::Faults(asked)) => faults::run(&asked),
         Some(ParticipantCommand::Id { dir }) => id(&dir),
         Some(ParticipantCommand::RosterHash { ids }) => Ok(roster_hash(&ids)),
     }

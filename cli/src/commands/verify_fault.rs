@@ -4,7 +4,7 @@
 //! the coordinator's key and the run's hash are what every site of the run was told, the members' ids are what sites pin. Source:
 //! protocol, section 28.
 
-mod words;
+pub(crate) mod words;
 
 use std::path::Path;
 

@@ -36,7 +36,11 @@ impl Driver {
         match received {
             Received::RunOffered { .. } => Ok(()),
             Received::EpochOpen { epoch, .. } => self.epoch_open(epoch),
-            Received::RosterReady { epoch, members, .. } => self.roster_ready(epoch, members).await,
+            Received::RosterReady {
+                epoch,
+                members,
+                root,
+            } => self.roster_ready(epoch, members, root).await,
             Received::RosterCertified(certificate) => {
                 self.submit(Event::RosterCertified(certificate)).map(drop)
             }
@@ -69,6 +73,7 @@ impl Driver {
                 proposal,
                 signature,
             } => {
+                self.witness_proposal(&proposal, &signature);
                 match self.machine.propose(proposal, &signature) {
                     Ok(()) | Err(Rejection::Repeated | Rejection::Elsewhere(_)) => {}
                     Err(rejection) => {
@@ -126,6 +131,7 @@ impl Driver {
             certificate,
             signature: result.signature,
         };
+        self.witness(&event); // also one that waits, or is never taken in
         let Some(event) = self.machine.hear_result(event) else {
             tracing::info!(run = %self.run, round, "a round went by without this site; its result counts with the next announcement");
             return Ok(());
@@ -154,7 +160,13 @@ impl Driver {
         }
     }
 
-    async fn roster_ready(&mut self, epoch: u64, members: u32) -> Result<(), RunError> {
+    async fn roster_ready(
+        &mut self,
+        epoch: u64,
+        members: u32,
+        root: Digest,
+    ) -> Result<(), RunError> {
+        self.witness_roster(epoch, members, root).await;
         let known = self
             .machine
             .roster()

@@ -3,7 +3,8 @@
 use veilsum_secagg::evidence::Evidence;
 
 /// One kind of evidence in words.
-pub(super) struct Words {
+#[derive(Clone, Copy)]
+pub(crate) struct Words {
     /// What was done.
     pub fault: &'static str,
     /// What the file shows to anybody.
@@ -13,7 +14,7 @@ pub(super) struct Words {
 }
 
 /// The words for `evidence`.
-pub(super) fn of(evidence: &Evidence) -> Words {
+pub(crate) fn of(evidence: &Evidence) -> Words {
     let words = |fault, proves, leaves_open| Words {
         fault,
         proves,

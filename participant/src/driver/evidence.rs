@@ -1,0 +1,102 @@
+//! What others signed, held against what they sign next: a contradiction is logged loudly and kept as a fault file.
+//!
+//! Nothing here changes what the site does; the machine refuses what contradicts by its own rules. That a proof cannot be written stops
+//! nobody either. Source: protocol, sections 6.1 and 28.
+
+use std::sync::Arc;
+
+use veilsum_common::{RunId, RunSpec};
+use veilsum_engine::participant::Event;
+use veilsum_engine::statements::{Naming, Statements};
+use veilsum_proto::convert::journal::Journalled as _;
+use veilsum_secagg::Digest;
+use veilsum_secagg::context::Roster;
+use veilsum_secagg::evidence::{CulpritKey, Evidence};
+use veilsum_secagg::keys::Signature;
+use veilsum_secagg::message::SurvivorProposal;
+
+use super::{Driver, RunError, offer};
+use crate::faults::Kept;
+use crate::replay;
+use crate::site::Site;
+
+/// What the journal of a run has of it.
+pub(super) fn heard(site: &Site, run: RunId, spec: &RunSpec) -> Result<Statements, RunError> {
+    let params = Arc::new(spec.params().clone());
+    let mut statements = Statements::new(params).map_err(|error| offer(run, error))?;
+    for entry in site.journal().read(&replay::stream(run))?.iter().skip(1) {
+        // Every entry has just been replayed, so it can be read.
+        if let Ok(event) = Event::decode(&entry.payload) {
+            drop(statements.hear(&event));
+        }
+    }
+    Ok(statements)
+}
+
+impl Driver {
+    /// Before an event is judged.
+    pub(super) fn witness(&mut self, event: &Event) {
+        for evidence in self.statements.hear(event) {
+            self.keep(&evidence);
+        }
+    }
+
+    pub(super) fn witness_proposal(&mut self, proposal: &SurvivorProposal, by: &Signature) {
+        if let Some(evidence) = self.statements.proposed(proposal, by) {
+            self.keep(&evidence);
+        }
+    }
+
+    /// A second roster of an epoch is fetched: its name alone proves nothing, the signatures under it may.
+    pub(super) async fn witness_roster(&mut self, epoch: u64, members: u32, root: Digest) {
+        if self.statements.roster_named(epoch, members, root) == Naming::Only
+            || self.statements.has_seen(epoch, members, root)
+        {
+            return;
+        }
+        tracing::error!(
+            run = %self.run, epoch, members, %root,
+            "the coordinator names a second roster of one epoch; tell the other sites, and compare rosters with them"
+        );
+        let advertisements = match self.site.link.roster(self.run, epoch, members).await {
+            Ok(advertisements) => advertisements,
+            Err(error) => {
+                tracing::warn!(run = %self.run, epoch, %error, "the second roster could not be fetched");
+                return;
+            }
+        };
+        let params = Arc::new(self.machine.spec().params().clone());
+        match Roster::new(params, epoch, &advertisements) {
+            Ok(roster) => drop(self.statements.roster_seen(Arc::new(roster))),
+            Err(error) => {
+                tracing::error!(run = %self.run, epoch, %error, "the second roster is none");
+            }
+        }
+    }
+
+    fn keep(&self, evidence: &Evidence) {
+        let (run, kind) = (self.run, evidence.word());
+        let culprit = match evidence.culprit() {
+            Some(CulpritKey::Coordinator(_)) => "the coordinator".to_owned(),
+            Some(CulpritKey::Member(key)) => format!("member {}", key.id()),
+            None => "nobody".to_owned(),
+        };
+        match self.faults.keep(evidence) {
+            Ok(Kept::New(path)) => tracing::error!(
+                %run, kind, culprit, path = %path.display(),
+                "a proof that somebody lied is kept; `veilsum participant faults` shows it, `veilsum verify-fault` convinces others"
+            ),
+            Ok(Kept::Known | Kept::Unproved) => {
+                tracing::trace!(%run, kind, "nothing new is proved")
+            }
+            Ok(Kept::Full) => tracing::warn!(
+                %run, kind, culprit,
+                "another proof that somebody lied is not kept: this run has as many as are kept of one"
+            ),
+            Err(error) => tracing::error!(
+                %run, kind, culprit, %error,
+                "a proof that somebody lied could not be written"
+            ),
+        }
+    }
+}
