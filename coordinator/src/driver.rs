@@ -91,6 +91,26 @@ impl<M: Machine> Handle<M> {
         self.inbox.send(ask).await.map_err(|_| Refused::Stopping)?;
         answer.await.map_err(|_| Refused::Stopping)?
     }
+
+    /// Hands in what nobody would hand in again: a store that cannot write for now is waited for, at the pace of the machine's loop.
+    ///
+    /// Says whether the machine has it, from now or from an earlier telling; if not, the process is ending and the next one asks again.
+    pub async fn insist(&self, event: M::Event) -> bool
+    where
+        M::Event: Clone,
+    {
+        loop {
+            match self.submit(event.clone(), None).await {
+                Ok(()) => return true,
+                Err(Refused::Rejected(rejection)) => {
+                    tracing::debug!(%rejection, "the machine had moved on");
+                    return true;
+                }
+                Err(Refused::Store(StoreError::Unavailable(_))) => {}
+                Err(Refused::Store(_) | Refused::Stopping) => return false,
+            }
+        }
+    }
 }
 
 /// What a driver needs besides its machine.
@@ -310,3 +330,6 @@ where
     machine.resume();
     Ok(Some((machine, entries.len() as u64)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use veilsum_common::blob::BlobRef;
@@ -16,7 +17,7 @@ use veilsum_daemon::clock;
 use veilsum_engine::epoch::{self, Epoch};
 use veilsum_engine::notice::{Notice, Position, notices};
 use veilsum_engine::rejection::Abort;
-use veilsum_engine::round::{self, Loss, Opening, Outcome, Round};
+use veilsum_engine::round::{self, Computed, Loss, Opening, Outcome, Round};
 use veilsum_engine::run::{self, NextRound, Run};
 use veilsum_engine::terms::Terms;
 use veilsum_proto::convert::journal::{EpochOpened, Journalled, RoundOpened, RunCreated};
@@ -29,9 +30,12 @@ use veilsum_secagg::{Bitmap, Digest};
 use crate::driver::{self, Handle, Post};
 use crate::feed::Presence;
 use crate::metrics;
-use crate::store::blobs::Blobs;
+use crate::store::blobs::{Blobs, Error as BlobError};
 use crate::store::{Entry, Error as StoreError, Journal, StreamId};
 use crate::worker::{self, Inputs, JobError};
+
+/// Wait before the final job is tried again.
+const JOB_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all runs share.
 pub struct Shared<J> {
@@ -228,20 +232,13 @@ impl<J: Journal> LiveRun<J> {
                 epoch: number,
                 outcome,
             };
-            tokio::spawn(async move { live.tell_run(event).await });
+            tokio::spawn(async move { live.run().insist(event).await });
         };
         let (handle, waiting) = driver::prepare(machine);
         set(&self.epoch, handle);
         waiting.start(self.post(stream, next), hands);
         self.changed.send_modify(|version| *version += 1);
         Ok(())
-    }
-
-    /// Tells the run what one of its parts came to. A repeated telling is refused as elsewhere, which is fine.
-    async fn tell_run(&self, event: run::Event) {
-        if let Err(refused) = self.run().submit(event, None).await {
-            tracing::debug!(run = %self.id(), %refused, "the run had moved on");
-        }
     }
 
     async fn begin<E: Journalled>(
@@ -382,11 +379,34 @@ impl<J: Journal> LiveRun<J> {
         }
     }
 
+    /// Runs the final job until the disk lets it: the shares for it are released, so giving up would lose every contribution.
     async fn compute(self: &Arc<Self>, model: BlobRef) {
         let Some(round) = self.round() else { return };
-        let Some(inputs) = Inputs::of(&round.read()) else {
-            return;
+        let event = loop {
+            match self.final_job(&round, model).await {
+                Some(Err(JobError::Store(error @ BlobError::Io { .. }))) => {
+                    tracing::error!(run = %self.id(), %error, "the final job waits for the disk");
+                    tokio::time::sleep(JOB_PAUSE).await;
+                }
+                Some(Ok(computed)) => break round::Event::JobDone(Box::new(computed)),
+                Some(Err(JobError::Over(reason))) => break round::Event::Lost(reason),
+                Some(Err(JobError::Store(error))) => {
+                    tracing::error!(run = %self.id(), %error, "a staged upload is gone or damaged");
+                    break round::Event::Lost(Abort::Diverged("staged upload"));
+                }
+                None => return,
+            }
         };
+        round.insist(event).await;
+    }
+
+    /// `None` for a round that is not ready, and for a bug in the job, which its panic has told.
+    async fn final_job(
+        &self,
+        round: &Handle<Round>,
+        model: BlobRef,
+    ) -> Option<Result<Computed, JobError>> {
+        let inputs = Inputs::of(&round.read())?;
         let (spec, shared) = (Arc::clone(&self.spec), Arc::clone(&self.shared));
         let job = move || {
             let stores = worker::Stores {
@@ -395,18 +415,7 @@ impl<J: Journal> LiveRun<J> {
             };
             worker::run(&spec, stores, &model, &inputs)
         };
-        let event = match tokio::task::spawn_blocking(job).await {
-            Ok(Ok(computed)) => round::Event::JobDone(Box::new(computed)),
-            Ok(Err(JobError::Over(reason))) => round::Event::Lost(reason),
-            Ok(Err(JobError::Store(error))) => {
-                tracing::error!(run = %self.id(), %error, "the final job could not read or write its blobs");
-                round::Event::Lost(Abort::Diverged("staged upload"))
-            }
-            Err(_) => return,
-        };
-        if let Err(refused) = round.submit(event, None).await {
-            tracing::debug!(run = %self.id(), %refused, "the job's result came twice");
-        }
+        tokio::task::spawn_blocking(job).await.ok()
     }
 
     async fn discard(&self, next: &NextRound) {
@@ -443,8 +452,10 @@ impl<J: Journal> LiveRun<J> {
             seq: next.seq,
             outcome,
         };
-        self.tell_run(event).await;
         let run = self.run();
+        if !run.insist(event).await {
+            return; // what the round came to is in its stream only, which is read again at the next start
+        }
         let line = run
             .read()
             .history()
