@@ -82,11 +82,11 @@ fn the_sample_names_the_true_defaults_and_every_key() {
         ("\"min\"", "Default: min = 5, target = min"),
         (
             "\"join_timeout\":\"10m\"",
-            "# Default: 10m; 100ms to 7d. How long a round",
+            "# Default: 10m; 100ms to 6d, and together with report_timeout",
         ),
         (
             "\"report_timeout\":\"10m\"",
-            "# Default: 10m; 100ms to 7d. How long a committed",
+            "# Default: 10m; 100ms to 6d. How long a committed",
         ),
         ("\"bits\":16", "Default: 16; 4 to 32"),
         ("\"aggregate\":[\"*\"]", "Default: [\"*\"]"),

@@ -1,3 +1,9 @@
+use aws_lc_rs::digest;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use rcgen::{
     CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
     PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize, SignatureAlgorithm,
@@ -99,23 +105,78 @@ fn the_key_of_another_site_is_refused() {
     );
 }
 
-/// T-76, first part: the scheme does its own hashing.
+/// An organisation that signs what it likes with its one key.
+struct Careless {
+    leaf: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+/// The scheme does its own hashing: who hashes before signs another message.
+fn signed_over_the_hash() -> (Careless, Vec<u8>) {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let hash = digest::digest(&digest::SHA256, &MESSAGE).as_ref().to_vec();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &key.serialize_der());
+    let signature = pair.unwrap().sign(&SystemRandom::new(), &hash).unwrap();
+    let (leaf, signature) = (Organisation::of(&key).leaf, signature.as_ref().to_vec());
+    (Careless { leaf, signature }, hash)
+}
+
+/// The same key with the padding of another scheme, 0x0401 of TLS.
+fn signed_by_pkcs1() -> Careless {
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let pair = RsaKeyPair::from_pkcs8(&key.serialize_der()).unwrap();
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(
+        &RSA_PKCS1_SHA256,
+        &SystemRandom::new(),
+        &MESSAGE,
+        &mut signature,
+    )
+    .unwrap();
+    let leaf = Organisation::of(&key).leaf;
+    Careless { leaf, signature }
+}
+
+/// A certificate with a key of 1,024 bits; no library here makes one any more.
+fn signed_by_a_short_key(signature: &[u8]) -> Careless {
+    Careless {
+        leaf: include_bytes!("tests/rsa_1024.der").to_vec(),
+        signature: signature.to_vec(),
+    }
+}
+
 #[test]
-fn a_binding_signed_over_the_hash_of_the_message_is_refused() {
-    let organisation = Organisation::with_key(&PKCS_ECDSA_P256_SHA256);
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &MESSAGE);
-    let mut as_message = [0; MESSAGE_BYTES];
-    as_message[..32].copy_from_slice(hash.as_ref());
-    let (scheme, signature) = sign(organisation.key_pem.as_bytes(), &as_message).unwrap();
+fn t76_a_binding_signed_over_the_hash_of_the_message_is_refused() {
+    let (hashed, _) = signed_over_the_hash();
     assert_eq!(
-        verify(&organisation.leaf, scheme, &signature, &MESSAGE),
+        verify(&hashed.leaf, 0x0403, &hashed.signature, &MESSAGE),
         Err(BindingError::WrongSignature)
     );
 }
 
-/// T-76, last part.
 #[test]
-fn an_rsa_key_below_2048_bits_is_refused() {
+fn t76_a_binding_with_another_scheme_than_that_of_its_key_is_refused() {
+    let other = signed_by_pkcs1();
+    let refused = |scheme| verify(&other.leaf, scheme, &other.signature, &MESSAGE);
+    let (found, expected) = (0x0401, 0x0804);
+    assert_eq!(
+        refused(found),
+        Err(BindingError::OtherScheme { found, expected })
+    );
+    assert_eq!(
+        refused(expected),
+        Err(BindingError::WrongSignature),
+        "said to be of the right scheme"
+    );
+}
+
+#[test]
+fn t76_an_rsa_key_below_2048_bits_is_refused() {
+    let short = signed_by_a_short_key(include_bytes!("tests/rsa_1024_pss.sig"));
+    assert_eq!(
+        verify(&short.leaf, 0x0804, &short.signature, &MESSAGE),
+        Err(BindingError::RsaTooShort { have: 1024 })
+    );
     assert_eq!(check_key(&rsa_public_key(0x80, 256)), Ok(()));
     assert_eq!(
         check_key(&rsa_public_key(0x7f, 256)),
@@ -125,6 +186,25 @@ fn an_rsa_key_below_2048_bits_is_refused() {
         check_key(&rsa_public_key(0x80, 128)),
         Err(BindingError::RsaTooShort { have: 1024 })
     );
+}
+
+/// Each of the three is a true signature of the certificate's key. Nothing but the rules on message, scheme and length stands against it.
+#[test]
+fn t76_without_the_rules_on_message_scheme_and_length_every_such_signature_counts() {
+    let believed = |careless: &Careless, algorithm, message: &[u8]| {
+        let (_, certificate) = X509Certificate::from_der(&careless.leaf).unwrap();
+        let key = &certificate.public_key().subject_public_key.data;
+        UnparsedPublicKey::new(algorithm, key)
+            .verify(message, &careless.signature)
+            .is_ok()
+    };
+    let (hashed, hash) = signed_over_the_hash();
+    assert!(believed(&hashed, Scheme::EcdsaP256.algorithm(), &hash));
+    let other = signed_by_pkcs1();
+    assert!(believed(&other, &RSA_PKCS1_2048_8192_SHA256, &MESSAGE));
+    let short = signed_by_a_short_key(include_bytes!("tests/rsa_1024_pkcs1.sig"));
+    let any_length = &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY;
+    assert!(believed(&short, any_length, &MESSAGE));
 }
 
 /// The DER of a public key whose modulus has `len_bytes` bytes and begins with `first`.
