@@ -524,7 +524,7 @@ impl<J: Journal> RoundService for Rounds<J> {
         let request = request.into_inner();
         let run = self.run(&request.run_id)?;
         let (round, index) = self.round(&run, &caller, &request.ann_hash)?;
-        let why = request.reason().try_into().map_err(status::convert)?;
+        let why = convert::round::decline(request.reason).map_err(status::convert)?;
         submit(&round, round::Event::Declined { index, why }, &caller.name).await?;
         Ok(Response::new(pb::DeclineResponse {}))
     }

@@ -11,8 +11,8 @@ use veilsum_secagg::params::MAX_SILO;
 use veilsum_secagg::participant::Binding;
 
 use super::{
-    ConvertError, Problem, at_most, digest, exchange_key, not_in_version_1, required, signature,
-    verify_key,
+    ConvertError, Problem, at_most, digest, exchange_key, not_in_version_1, plain_text, required,
+    signature, verify_key,
 };
 use crate::pb;
 
@@ -63,8 +63,8 @@ pub(super) fn binding(message: pb::Binding, chain: Vec<Vec<u8>>) -> Result<Bindi
         sig,
         scheme,
     } = message;
-    at_most("binding.org", org.len(), MAX_NAME_BYTES, "bytes")?;
-    at_most("binding.site", site.len(), MAX_NAME_BYTES, "bytes")?;
+    let org = plain_text("binding.org", org, MAX_NAME_BYTES)?;
+    let site = plain_text("binding.site", site, MAX_NAME_BYTES)?;
     at_most("binding.sig", sig.len(), MAX_BINDING_SIG_BYTES, "bytes")?;
     at_most("cert_chain", chain.len(), MAX_CHAIN, "certificates")?;
     for certificate in &chain {

@@ -12,7 +12,7 @@ use veilsum_secagg::params::MAX_META_LANES;
 
 pub(super) use committing::{bare_cohort, cohort, merkle_path, path};
 pub use committing::{neighbour_items, neighbourhood};
-pub use finishing::Finished;
+pub use finishing::{Finished, decline};
 pub(super) use finishing::{bare_result, result};
 pub(super) use submitting::{bare_proposal, proposal};
 

@@ -1,3 +1,5 @@
+mod wire;
+
 use super::*;
 
 #[test]

@@ -134,3 +134,23 @@ fn reveals_are_refused_since_only_the_fleet_profile_has_them() {
     cert.reveals = vec![vec![0; 32]];
     assert_eq!(Certificate::try_from(cert).unwrap_err().field, "reveals");
 }
+
+/// They stand in logs and in answers to other peers, and a terminal must not take them for orders.
+#[test]
+fn the_names_in_a_binding_are_plain_text() {
+    for name in ["a\u{1b}[2J", "a\nb", "a\u{7f}", "\u{9b}31m"] {
+        for (field, org, site) in [
+            ("binding.org", name, "north"),
+            ("binding.site", "Clinic", name),
+        ] {
+            let mut message = pb::Advertisement::from(samples::advertisement());
+            let binding = message.binding.as_mut().unwrap();
+            (binding.org, binding.site) = (org.to_owned(), site.to_owned());
+            let problem = Problem::NotA("plain text");
+            assert_eq!(
+                Advertisement::try_from(message).unwrap_err(),
+                ConvertError { field, problem }
+            );
+        }
+    }
+}

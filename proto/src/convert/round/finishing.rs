@@ -8,7 +8,7 @@ use veilsum_secagg::message::{AbortAttestation, RoundResult};
 
 use super::lanes;
 use crate::convert::epoch::{certificate, parts};
-use crate::convert::{ConvertError, Problem, Signed, digest, required, signature};
+use crate::convert::{ConvertError, Problem, Signed, chosen, digest, required, signature};
 use crate::pb;
 
 /// A published round, as sites are told of it.
@@ -130,6 +130,14 @@ impl From<Certificate> for pb::AbortCert {
         let (ann_hash, sigs) = parts(value);
         Self { ann_hash, sigs }
     }
+}
+
+/// The class of a decline as it came in; one that this version does not know is not taken for a missing one.
+///
+/// # Errors
+/// [`Problem::Missing`], [`Problem::Unknown`].
+pub fn decline(reason: i32) -> Result<Decline, ConvertError> {
+    chosen::<pb::DeclineReason>("reason", reason)?.try_into()
 }
 
 impl TryFrom<pb::DeclineReason> for Decline {

@@ -268,4 +268,10 @@ fn a_declines_class_is_one_of_those_there_are() {
         error(Decline::try_from(pb::DeclineReason::Unspecified)),
         ("reason", Problem::Missing)
     );
+    assert_eq!(error(decline(0)), ("reason", Problem::Missing));
+    assert_eq!(
+        error(decline(77)),
+        ("reason", Problem::Unknown { have: 77 })
+    );
+    assert_eq!(decline(1), Ok(Decline::Policy));
 }

@@ -59,6 +59,11 @@ fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..20).prop_map(|chars| chars.into_iter().collect())
 }
 
+/// A name that a person is shown.
+fn plain() -> impl Strategy<Value = String> {
+    text().prop_map(|text| text.chars().filter(|c| !c.is_control()).collect())
+}
+
 fn bytes(longest: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..=longest)
 }
@@ -99,7 +104,7 @@ fn certificate() -> impl Strategy<Value = Certificate> {
 }
 
 fn binding() -> impl Strategy<Value = Binding> {
-    let claim = (text(), text(), any::<u64>(), any::<u64>());
+    let claim = (plain(), plain(), any::<u64>(), any::<u64>());
     let claim = claim.prop_map(|(organisation, site, not_before, not_after)| BindingClaim {
         organisation,
         site,
