@@ -124,6 +124,31 @@ pub const MAX_RESULT_BYTES: usize = 64 * 1024;
 /// Longest name of a site: a DNS label, since it stands in certificates.
 pub const MAX_SITE_NAME: usize = 63;
 
+// --- fields of the wire and of journal entries ---
+
+/// Most members of a roster, and so most of anything that each of them, or each holder, has once.
+pub const MAX_MEMBERS: usize = MAX_COHORT as usize;
+/// Longest name of an organisation or a site in a binding: the longest DNS name.
+pub const MAX_BINDING_NAME_BYTES: usize = 255;
+/// Longest signature of an organisation: RSA of 8,192 bits.
+pub const MAX_BINDING_SIG_BYTES: usize = 1024;
+/// Most certificates of a chain: leaf and three authorities.
+pub const MAX_CHAIN: usize = 4;
+/// Longest certificate: a whole chain then fits one journal entry, with room for what surrounds it.
+pub const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
+/// Most hashes of a path: a tree over 2^32 leaves, more than an index can name.
+pub const MAX_PATH_HASHES: usize = 32;
+/// Longest stable word of a reason, or of a part of a journal.
+pub const MAX_CODE_BYTES: usize = 64;
+/// Longest reason in words: one that names 128 members by index has under 1 KiB.
+pub const MAX_REASON_BYTES: usize = 2048;
+/// Most abort certificates of one model: one for each attempt at it.
+pub const MAX_PROOFS: usize = MAX_ATTEMPTS as usize;
+/// Longest configuration of a round: the study's part, and 32 names of metrics with room to spare.
+pub const MAX_ROUND_CONFIG_BYTES: usize = MAX_STUDY_BYTES + 4096;
+/// Length of a UUID in its text form, as request ids are written.
+pub const REQUEST_ID_BYTES: usize = 36;
+
 // --- what operators ask for ---
 
 /// Largest initial model: it is held in memory while it is checked.
@@ -140,6 +165,9 @@ pub const MAX_PAGE_LEN: usize = 1000;
 pub const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 4;
 
 // --- connections to a coordinator ---
+
+/// How long after its last poll a site still counts as online: one hold and a little.
+pub const PRESENCE_MS: u64 = HOLD_MAX_MS + 5_000;
 
 /// Connections at once, handshakes included: four thousand hold about 160 MiB.
 pub const MAX_CONNECTIONS: usize = 4096;

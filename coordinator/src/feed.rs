@@ -5,11 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use veilsum_common::ids::SiteName;
+use veilsum_common::limits::PRESENCE_MS;
 use veilsum_common::time::{Span, Timestamp};
 use veilsum_daemon::clock;
-
-/// How long after its last poll a site still counts as online: one hold and a little.
-const GRACE: Span = Span(60_000);
 
 /// Which sites have a poll open, or had one a moment ago.
 #[derive(Default)]
@@ -54,7 +52,7 @@ impl Presence {
 
     /// Sites that are online at `at`.
     pub fn online(&self, at: Timestamp) -> BTreeSet<SiteName> {
-        let fresh = |seen: &Seen| seen.polls > 0 || seen.last + GRACE > at;
+        let fresh = |seen: &Seen| seen.polls > 0 || seen.last + Span(PRESENCE_MS) > at;
         self.lock()
             .iter()
             .filter(|(_, seen)| fresh(seen))

@@ -4,10 +4,12 @@
 //!
 //! Source: protocol, section 6.
 
+use veilsum_common::limits::{
+    MAX_BINDING_NAME_BYTES, MAX_BINDING_SIG_BYTES, MAX_CERTIFICATE_BYTES, MAX_CHAIN, MAX_MEMBERS,
+};
 use veilsum_secagg::Certificate;
 use veilsum_secagg::keys::BindingClaim;
 use veilsum_secagg::message::{Advertisement, RosterConfirmation};
-use veilsum_secagg::params::MAX_SILO;
 use veilsum_secagg::participant::Binding;
 
 use super::{
@@ -15,17 +17,6 @@ use super::{
     signature, verify_key,
 };
 use crate::pb;
-
-/// Longest name of an organisation or a site in a binding: the longest DNS name.
-const MAX_NAME_BYTES: usize = 255;
-/// Longest signature of an organisation: RSA of 8,192 bits.
-const MAX_BINDING_SIG_BYTES: usize = 1024;
-/// Most certificates of a chain: leaf and three authorities.
-const MAX_CHAIN: usize = 4;
-/// Longest certificate: a whole chain then fits one journal entry of 64 KiB, with room for what surrounds it.
-const MAX_CERTIFICATE_BYTES: usize = 8 * 1024;
-/// Most signatures of a certificate: every member or holder of the largest roster.
-const MAX_SIGNATURES: usize = MAX_SILO as usize;
 
 impl TryFrom<pb::Advertisement> for Advertisement {
     type Error = ConvertError;
@@ -63,8 +54,8 @@ pub(super) fn binding(message: pb::Binding, chain: Vec<Vec<u8>>) -> Result<Bindi
         sig,
         scheme,
     } = message;
-    let org = plain_text("binding.org", org, MAX_NAME_BYTES)?;
-    let site = plain_text("binding.site", site, MAX_NAME_BYTES)?;
+    let org = plain_text("binding.org", org, MAX_BINDING_NAME_BYTES)?;
+    let site = plain_text("binding.site", site, MAX_BINDING_NAME_BYTES)?;
     at_most("binding.sig", sig.len(), MAX_BINDING_SIG_BYTES, "bytes")?;
     at_most("cert_chain", chain.len(), MAX_CHAIN, "certificates")?;
     for certificate in &chain {
@@ -206,7 +197,7 @@ pub(super) fn certificate(
     digest_bytes: &[u8],
     sigs: &[pb::IndexedSig],
 ) -> Result<Certificate, ConvertError> {
-    at_most("sigs", sigs.len(), MAX_SIGNATURES, "signatures")?;
+    at_most("sigs", sigs.len(), MAX_MEMBERS, "signatures")?;
     let one = |sig: &pb::IndexedSig| Ok((sig.index, signature("sigs.sig", &sig.sig)?));
     Ok(Certificate {
         digest: digest(field, digest_bytes)?,

@@ -17,7 +17,9 @@ mod run;
 use prost::Message;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
-use veilsum_common::limits::{MAX_ATTEMPTS, MAX_COHORT, MAX_MESSAGE_BYTES, MAX_STUDY_BYTES};
+use veilsum_common::limits::{
+    MAX_COHORT, MAX_MEMBERS, MAX_MESSAGE_BYTES, MAX_PROOFS, MAX_ROUND_CONFIG_BYTES,
+};
 use veilsum_engine::round::Decline;
 use veilsum_secagg::{Bitmap, Certificate};
 
@@ -40,13 +42,6 @@ pub trait Journalled: Sized {
     /// [`ConvertError`] for the first field that is wrong; [`Problem::Malformed`] of `entry` if there are no fields at all.
     fn decode(bytes: &[u8]) -> Result<Self, ConvertError>;
 }
-
-/// Most members, and so most of anything that each of them has once.
-const MAX_MEMBERS: usize = MAX_COHORT as usize;
-/// Most abort certificates of one model: one for each attempt at it.
-const MAX_PROOFS: usize = MAX_ATTEMPTS as usize;
-/// Longest configuration of a round: the study's part, and 32 names of metrics with room to spare.
-const MAX_ROUND_CONFIG_BYTES: usize = MAX_STUDY_BYTES + 4096;
 
 fn message<M: Message + Default>(bytes: &[u8]) -> Result<M, ConvertError> {
     at_most("entry", bytes.len(), MAX_MESSAGE_BYTES, "bytes")?;

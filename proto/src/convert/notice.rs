@@ -7,6 +7,7 @@
 //! Source: protocol, section 7.
 
 use veilsum_common::ids::RunId;
+use veilsum_common::limits::{MAX_CODE_BYTES, MAX_REASON_BYTES};
 use veilsum_common::time::Timestamp;
 use veilsum_engine::notice::{Notice, Position};
 use veilsum_engine::rejection::Abort;
@@ -25,10 +26,6 @@ use crate::pb::notice::Notice as Told;
 
 /// Bytes of a cursor: epoch, attempt, rank.
 const CURSOR_BYTES: usize = 17;
-/// Longest stable word of a reason.
-const MAX_CODE_BYTES: usize = 64;
-/// Longest reason in words: one that names 128 members by index has under 1 KiB.
-const MAX_TEXT_BYTES: usize = 2048;
 
 /// The coordinator of one run, when it speaks.
 #[derive(Clone, Copy)]
@@ -312,7 +309,7 @@ fn said(reason: Option<pb::Reason>) -> Result<(String, String), ConvertError> {
     let pb::Reason { code, text } = reason.unwrap_or_default();
     Ok((
         plain_text("reason.code", code, MAX_CODE_BYTES)?,
-        plain_text("reason.text", text, MAX_TEXT_BYTES)?,
+        plain_text("reason.text", text, MAX_REASON_BYTES)?,
     ))
 }
 

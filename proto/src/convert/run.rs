@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use veilsum_common::blob::BlobRef;
+use veilsum_common::limits::REQUEST_ID_BYTES;
 use veilsum_common::metadata::Metadata;
 use veilsum_common::run::RunSpec;
 use veilsum_common::time::Timestamp;
@@ -17,9 +18,6 @@ use super::{ConvertError, Problem};
 use crate::pb;
 use crate::pb::ParticipantState;
 
-/// Length of a UUID in its text form.
-pub const MAX_REQUEST_ID_BYTES: usize = 36;
-
 /// The caller's name for a request: a UUID, in lower case, so that one UUID is one name.
 ///
 /// # Errors
@@ -29,7 +27,7 @@ pub fn request_id(text: &str) -> Result<String, ConvertError> {
         8 | 13 | 18 | 23 => byte == b'-',
         _ => byte.is_ascii_hexdigit(),
     };
-    let uuid = text.len() == MAX_REQUEST_ID_BYTES && text.bytes().enumerate().all(place);
+    let uuid = text.len() == REQUEST_ID_BYTES && text.bytes().enumerate().all(place);
     if uuid {
         Ok(text.to_ascii_lowercase())
     } else {

@@ -1,10 +1,11 @@
 //! What happens while an epoch is set up.
 
 use prost::Message;
+use veilsum_common::limits::MAX_MEMBERS;
 use veilsum_engine::epoch::Event;
 use veilsum_secagg::keys::MemberId;
 
-use super::{Journalled, MAX_MEMBERS, indices, member_list, message, reason, site};
+use super::{Journalled, indices, member_list, message, reason, site};
 use crate::convert::{ConvertError, at_most, digest, required};
 use crate::pb;
 use crate::pb::epoch_event::Event as Told;

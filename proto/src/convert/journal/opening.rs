@@ -2,7 +2,7 @@
 
 use prost::Message;
 use veilsum_common::blob::BlobRef;
-use veilsum_common::limits::MAX_RUN_BYTES;
+use veilsum_common::limits::{MAX_RUN_BYTES, REQUEST_ID_BYTES};
 use veilsum_secagg::Certificate;
 use veilsum_secagg::keys::Signature;
 use veilsum_secagg::message::Announcement;
@@ -12,7 +12,6 @@ use super::{
     round_config,
 };
 use crate::convert::round::{announcement, unsigned};
-use crate::convert::run::MAX_REQUEST_ID_BYTES;
 use crate::convert::{ConvertError, at_most, plain_text, required, signature};
 use crate::pb;
 
@@ -85,7 +84,7 @@ impl Journalled for RunCreated {
         Ok(Self {
             spec: blob("run_spec", entry.run_spec)?,
             model: blob("initial_model", entry.initial_model)?,
-            request_id: plain_text("request_id", entry.request_id, MAX_REQUEST_ID_BYTES)?,
+            request_id: plain_text("request_id", entry.request_id, REQUEST_ID_BYTES)?,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Why something is over, with its numbers: the same value comes back that a machine gave.
 
+use veilsum_common::limits::MAX_CODE_BYTES;
 use veilsum_engine::rejection::Abort;
 
 use super::{indices, member_list};
@@ -22,8 +23,6 @@ pub(super) const PARTS: [&str; 10] = [
 ];
 /// A part of a version that called it something else: a changed word must not make a journal unreadable.
 const SOME_PART: &str = "fact";
-/// Longest word for a part.
-const MAX_PART_BYTES: usize = 64;
 
 pub(super) fn read(message: pb::AbortReason) -> Result<Abort, ConvertError> {
     Ok(match required("reason", message.reason)? {
@@ -87,7 +86,7 @@ pub(super) fn write(abort: &Abort) -> pb::AbortReason {
 }
 
 fn part(word: &str) -> Result<&'static str, ConvertError> {
-    at_most("diverged", word.len(), MAX_PART_BYTES, "bytes")?;
+    at_most("diverged", word.len(), MAX_CODE_BYTES, "bytes")?;
     let known = PARTS.into_iter().find(|part| *part == word);
     Ok(known.unwrap_or(SOME_PART))
 }

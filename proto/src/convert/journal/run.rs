@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use veilsum_common::ids::SiteName;
+use veilsum_common::limits::{MAX_MEMBERS, REQUEST_ID_BYTES};
 use veilsum_common::time::Timestamp;
 use veilsum_engine::round::{Loss, Outcome, Published};
 use veilsum_engine::run::Event;
 
-use super::{Journalled, MAX_MEMBERS, blob, blob_message, indices, message, reason, site};
+use super::{Journalled, blob, blob_message, indices, message, reason, site};
 use crate::convert::round::{bare_result, result};
-use crate::convert::run::MAX_REQUEST_ID_BYTES;
 use crate::convert::{ConvertError, at_most, plain_text, required};
 use crate::pb;
 use crate::pb::run_event::Event as Told;
@@ -65,7 +65,7 @@ impl Journalled for Event {
             },
             Told::Cancelled(pb::Plainly {}) => Self::Cancelled,
             Told::Resumed(pb::RunResumed { request_id }) => Self::Resumed {
-                request_id: plain_text("request_id", request_id, MAX_REQUEST_ID_BYTES)?,
+                request_id: plain_text("request_id", request_id, REQUEST_ID_BYTES)?,
             },
         })
     }

@@ -2,9 +2,9 @@
 //!
 //! Source: protocol, sections 8 to 10.
 
+use veilsum_common::limits::{MAX_MEMBERS, MAX_PATH_HASHES};
 use veilsum_secagg::Digest;
 use veilsum_secagg::message::{Cohort, Commit, NeighbourKey, Neighbourhood, ShareItem};
-use veilsum_secagg::params::MAX_SILO;
 
 use crate::convert::{
     ConvertError, OverRoster, Problem, Signed, array, at_most, digest, exchange_key, pieces,
@@ -12,23 +12,18 @@ use crate::convert::{
 };
 use crate::pb;
 
-/// Most holders, and so most shares of a Commit: the largest cohort of the silo profile.
-const MAX_HOLDERS: usize = MAX_SILO as usize;
-/// Most hashes of a path: a tree over 2^32 leaves, more than an index can name.
-const MAX_PATH: usize = 32;
-
 impl TryFrom<pb::RoundCommit> for Commit {
     type Error = ConvertError;
 
     fn try_from(message: pb::RoundCommit) -> Result<Self, ConvertError> {
-        at_most("ct", message.ct.len(), MAX_HOLDERS, "entries")?;
+        at_most("ct", message.ct.len(), MAX_MEMBERS, "entries")?;
         Ok(Self {
             ann_hash: digest("ann_hash", &message.ann_hash)?,
             nonce: array("nonce", &message.nonce)?,
             e_pk: exchange_key("e_pk", &message.e_pk)?,
             com_b: digest("com_b", &message.com_b)?,
             com_k: digest("com_k", &message.com_k)?,
-            share_list: pieces("share_list", &message.share_list, MAX_HOLDERS)?,
+            share_list: pieces("share_list", &message.share_list, MAX_MEMBERS)?,
             blob: array("blob", &message.blob)?,
             ciphertexts: message
                 .ct
@@ -150,7 +145,7 @@ pub fn neighbourhood(
     };
     let mut keys = Vec::new();
     for item in items {
-        at_most("key", keys.len() + 1, MAX_SILO as usize, "entries")?;
+        at_most("key", keys.len() + 1, MAX_MEMBERS, "entries")?;
         match required("key", item.item)? {
             Item::Key(key) => keys.push(key.try_into()?),
             Item::Own(_) => return Err(Problem::Order.of("own")),
@@ -217,7 +212,7 @@ pub(in crate::convert) fn path(
     field: &'static str,
     message: pb::MerklePath,
 ) -> Result<Vec<Digest>, ConvertError> {
-    at_most(field, message.hashes.len(), MAX_PATH, "hashes")?;
+    at_most(field, message.hashes.len(), MAX_PATH_HASHES, "hashes")?;
     message
         .hashes
         .iter()
