@@ -28,7 +28,9 @@ use veilsum_proto::convert::Signed;
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_proto::pb;
 use veilsum_secagg::keys::{Seed, Signature};
-use veilsum_secagg::message::{Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal};
+use veilsum_secagg::message::{
+    Advertisement, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
+};
 use veilsum_secagg::{Certificate, Digest};
 
 use crate::faults::Faults;
@@ -67,6 +69,8 @@ pub(crate) enum Input {
     Survivors(Digest, Box<SurvivorProposal>, Vec<SurvivorItem>),
     /// The unmask list is durable.
     Delivered(Digest),
+    /// The members of a second roster of this epoch.
+    SecondRoster(u64, Vec<Advertisement>),
     /// A task is over, with or without a result.
     Idle(Task),
     /// A call was refused for good, or a file is gone: this site is a dropout of the attempt.
@@ -88,6 +92,7 @@ pub(crate) enum Task {
     Shares(Digest),
     Judge(Digest),
     HandIn(&'static str, Digest),
+    SecondRoster(Digest),
 }
 
 /// Why a run ended at this site.
@@ -209,7 +214,10 @@ impl Driver {
         let updates = Arc::new(Updates::open(&site.data_dir, &run)?);
         let faults = Faults::of(&site.data_dir, run);
         let statements = evidence::heard(&site, run, machine.spec())?;
-        tracing::info!(%run, entries = next, "taking part");
+        // What a reader of fault files of this run compares with.
+        let (run_hash, key) = (machine.spec().params().run_hash(), machine.coordinator());
+        let coordinator_key = Digest(*key.as_bytes());
+        tracing::info!(%run, entries = next, %run_hash, %coordinator_key, "taking part");
         Ok(Self {
             site,
             run,
@@ -397,6 +405,10 @@ impl Driver {
                 {
                     self.machine.drop_out();
                 }
+                Ok(())
+            }
+            Input::SecondRoster(epoch, advertisements) => {
+                self.second_roster(epoch, &advertisements);
                 Ok(())
             }
             Input::Idle(task) => {

@@ -146,6 +146,22 @@ fn a_roster_is_confirmed_only_if_it_is_the_one_the_site_trusts() {
 }
 
 #[test]
+fn one_id_is_pinned_or_not_only_where_ids_are_listed() {
+    let fed = Federation::of(3);
+    let ids = pinned(&fed);
+    let own = fed.sites[0].identity.public().id();
+    let hash = members_hash(ids.iter().copied());
+    let listed = PeerTrust::Ids(ids);
+    assert_eq!(
+        (listed.pins(&own), listed.pins(&stranger())),
+        (Some(true), Some(false))
+    );
+    for trust in [PeerTrust::Roster(hash), PeerTrust::None] {
+        assert_eq!(trust.pins(&own), None);
+    }
+}
+
+#[test]
 fn a_cohort_is_contributed_to_from_the_sites_own_smallest_on() {
     let policy = policy(PeerTrust::None);
     let refused = Refusal::Cohort { have: 2, need: 3 };

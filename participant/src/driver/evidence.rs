@@ -13,9 +13,9 @@ use veilsum_secagg::Digest;
 use veilsum_secagg::context::Roster;
 use veilsum_secagg::evidence::{CulpritKey, Evidence};
 use veilsum_secagg::keys::Signature;
-use veilsum_secagg::message::SurvivorProposal;
+use veilsum_secagg::message::{Advertisement, SurvivorProposal};
 
-use super::{Driver, RunError, offer};
+use super::{Driver, Input, RunError, Task, offer};
 use crate::faults::Kept;
 use crate::replay;
 use crate::site::Site;
@@ -48,26 +48,34 @@ impl Driver {
     }
 
     /// A second roster of an epoch is fetched: its name alone proves nothing, the signatures under it may.
-    pub(super) async fn witness_roster(&mut self, epoch: u64, members: u32, root: Digest) {
-        if self.statements.roster_named(epoch, members, root) == Naming::Only
-            || self.statements.has_seen(epoch, members, root)
-        {
+    pub(super) fn witness_roster(&mut self, epoch: u64, members: u32, root: Digest) {
+        let naming = self.statements.roster_named(epoch, members, root);
+        if naming == Naming::Only || self.statements.has_seen(epoch, members, root) {
             return;
         }
+        let run = self.run;
         tracing::error!(
-            run = %self.run, epoch, members, %root,
+            %run, epoch, members, %root,
             "the coordinator names a second roster of one epoch; tell the other sites, and compare rosters with them"
         );
-        let advertisements = match self.site.link.roster(self.run, epoch, members).await {
-            Ok(advertisements) => advertisements,
-            Err(error) => {
-                tracing::warn!(run = %self.run, epoch, %error, "the second roster could not be fetched");
-                return;
+        let link = self.site.link.clone();
+        self.start(Task::SecondRoster(root), async move {
+            match link.roster(run, epoch, members).await {
+                Ok(advertisements) => Some(Input::SecondRoster(epoch, advertisements)),
+                Err(error) => {
+                    tracing::warn!(%run, epoch, %error, "the second roster could not be fetched");
+                    None
+                }
             }
-        };
+        });
+    }
+
+    pub(super) fn second_roster(&mut self, epoch: u64, advertisements: &[Advertisement]) {
         let params = Arc::new(self.machine.spec().params().clone());
-        match Roster::new(params, epoch, &advertisements) {
-            Ok(roster) => drop(self.statements.roster_seen(Arc::new(roster))),
+        match Roster::new(params, epoch, advertisements) {
+            Ok(roster) => {
+                self.statements.roster_seen(Arc::new(roster));
+            }
             Err(error) => {
                 tracing::error!(run = %self.run, epoch, %error, "the second roster is none");
             }

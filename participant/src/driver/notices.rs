@@ -166,7 +166,7 @@ impl Driver {
         members: u32,
         root: Digest,
     ) -> Result<(), RunError> {
-        self.witness_roster(epoch, members, root).await;
+        self.witness_roster(epoch, members, root);
         let known = self
             .machine
             .roster()

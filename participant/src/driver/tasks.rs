@@ -53,7 +53,11 @@ pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc:
 
 impl Driver {
     /// Starts a task unless one of its kind is at it already.
-    fn start(&mut self, task: Task, work: impl Future<Output = Option<Input>> + Send + 'static) {
+    pub(super) fn start(
+        &mut self,
+        task: Task,
+        work: impl Future<Output = Option<Input>> + Send + 'static,
+    ) {
         if !self.busy.insert(task) {
             return;
         }
