@@ -51,9 +51,18 @@ pub(crate) enum Command {
     Model(ModelCommand),
     /// Check a fault file: a proof, complete in itself, that the coordinator or a site lied
     VerifyFault(VerifyFault),
+    /// What an error's code word means and what to do about it
+    Explain(Explain),
     /// The built-in example trainer, started by a participant through the trainer contract
     #[command(hide = true)]
     Trainer(Trainer),
+}
+
+/// Explains one code word, or all.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A code word, such as ROUND_QUORUM_LOST; without it the whole page
+    pub code: Option<String>,
 }
 
 /// Runs the coordinator until SIGTERM.

@@ -6,6 +6,7 @@ pub(crate) mod consent;
 pub(crate) mod coordinator;
 pub(crate) mod csr;
 pub(crate) mod demo;
+pub(crate) mod explain;
 pub(crate) mod faults;
 pub(crate) mod model;
 pub(crate) mod participant;
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(command: Command, form: Form) -> Result<Output, Error> {
         Command::Run(run) => run::run(run, form),
         Command::Model(model) => model::run(model),
         Command::VerifyFault(asked) => verify_fault::run(&asked),
+        Command::Explain(asked) => explain::run(&asked),
         Command::Trainer(trainer) => trainer::run(&trainer),
     }
 }

@@ -51,7 +51,9 @@ pub(crate) enum Error {
         run: RunId,
     },
     /// The site keeps no such fault file.
-    #[error("this site keeps no fault file with the id {id}; `veilsum participant faults` lists those that it keeps")]
+    #[error(
+        "this site keeps no fault file with the id {id}; `veilsum participant faults` lists those that it keeps"
+    )]
     NoFault {
         /// What was asked for.
         id: String,
@@ -163,6 +165,12 @@ pub(crate) enum Error {
         round: u64,
         /// The newest there is.
         newest: u64,
+    },
+    /// There is no such code word.
+    #[error("there is no error code `{code}`; `veilsum explain` lists all")]
+    NoSuchCode {
+        /// What was asked for.
+        code: String,
     },
     /// No model version has this metric.
     #[error(

@@ -17,7 +17,7 @@
 //!
 //! A code word is the same everywhere: `google.rpc.ErrorInfo.reason` on the wire, a run's `reason.code`, `error.code` in JSON.
 
-mod known;
+pub(crate) mod known;
 
 use std::path::Path;
 
@@ -166,6 +166,7 @@ impl From<&Error> for Failure {
             Error::WaitTimedOut { run, state, rounds_done, .. } => Self::known("WAIT_TIMED_OUT", error)
                 .with(json!({"run_id": run.to_string(), "state": state, "rounds_done": rounds_done})),
             Error::NoVersion { newest, .. } => Self::known("NOT_FOUND", error).with(json!({"newest_round": newest})),
+            Error::NoSuchCode { .. } => Self::known("NOT_FOUND", error),
             Error::NoMetric { known, .. } => Self::known("NOT_FOUND", error).with(json!({"metrics": known})),
             Error::Digest { round, expected, found, .. } => Self::known("DIGEST_MISMATCH", error)
                 .with(json!({"round": round, "expected": expected.to_string(), "found": found.to_string()})),

@@ -695,3 +695,18 @@ async fn a_run_that_lost_its_quorum_is_worth_another_try() {
         ran.stderr
     );
 }
+
+#[test]
+fn every_error_is_explained_by_its_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = veilsum(dir.path(), "explain round_quorum_lost");
+    let data = one.data();
+    assert_eq!(
+        (&data["code"], &data["exit"]),
+        (&"ROUND_QUORUM_LOST".into(), &7.into())
+    );
+    assert!(data["cause"].is_string() && data["remedy"].is_string());
+    let all = veilsum(dir.path(), "explain");
+    assert!(all.data()["errors"].as_array().unwrap().len() > 50);
+    veilsum(dir.path(), "explain NO_SUCH_WORD").refused(4, "NOT_FOUND");
+}

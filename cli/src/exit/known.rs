@@ -3,7 +3,7 @@
 //! Words of runs come from `engine`, those of calls from the coordinator's `grpc/status.rs`, those of a site's policy from `engine`'s
 //! `policy.rs`, the rest from here. Prose only: which error has which word is decided in [`super`].
 
-use std::fmt::Write as _;
+use std::fmt;
 
 use super::Exit;
 
@@ -35,27 +35,29 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Known> {
     SECTIONS.iter().flat_map(|section| section.words)
 }
 
-/// `docs/errors.md`.
-pub(crate) fn page() -> String {
-    let mut page = HEAD.to_owned();
-    for Section { title, words } in SECTIONS {
-        write!(page, "\n## {title}\n").expect("a string takes everything");
-        for Known {
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
             code,
             exit,
             cause,
             remedy,
-        } in *words
-        {
-            let exit = exit.code();
-            write!(
-                page,
-                "\n### `{code}` (exit {exit})\n\n{cause}\n\n**What to do**: {remedy}.\n"
-            )
-            .expect("a string takes everything");
-        }
+        } = self;
+        let exit = exit.code();
+        write!(
+            f,
+            "### `{code}` (exit {exit})\n\n{cause}\n\n**What to do**: {remedy}."
+        )
     }
-    page
+}
+
+/// `docs/errors.md`.
+pub(crate) fn page() -> String {
+    let sections = SECTIONS.iter().map(|Section { title, words }| {
+        let words: String = words.iter().map(|known| format!("\n{known}\n")).collect();
+        format!("\n## {title}\n{words}")
+    });
+    sections.fold(HEAD.to_owned(), |page, section| page + &section)
 }
 
 const HEAD: &str = "\
@@ -64,7 +66,7 @@ const HEAD: &str = "\
 Each error has a word that stays the same from release to release: `error.code` with `--json`, `google.rpc.ErrorInfo.reason` on the
 wire, `reason.code` of a run. What a command exits with, and how scripts use it, is in [exit codes](exit-codes.md).
 
-This page is made from the table in `cli/src/exit/known.rs`; a test keeps the two in step.
+This page is made from the table in `cli/src/exit/known.rs`; `veilsum explain` prints it, and `veilsum explain CODE` one word of it.
 ";
 
 /// The table, in the order of the page.
