@@ -231,9 +231,12 @@ impl From<LinkError> for Error {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::Status(status) => status.into(),
-            LinkError::Url { .. } | LinkError::Answer(_) | LinkError::Model { .. } => {
-                Self::Link(error)
-            }
+            LinkError::Url { .. }
+            | LinkError::Answer(_)
+            | LinkError::TooMany { .. }
+            | LinkError::TooLong { .. }
+            | LinkError::Piece
+            | LinkError::Model { .. } => Self::Link(error),
         }
     }
 }

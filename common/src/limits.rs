@@ -105,6 +105,16 @@ pub const RETRY_AFTER_MS: u64 = 1_000;
 pub const MAX_ENTRY_BYTES: usize = 64 * 1024;
 /// Entries of one append: a batch of answers shares one fsync, and none waits long for it.
 pub const MAX_BATCH_ENTRIES: usize = 256;
+/// Longest cursor that a site keeps and sends back: a coordinator's have 17 bytes at most.
+pub const MAX_CURSOR_BYTES: usize = 64;
+/// Notices that a site keeps while it fetches a roster they may depend on: four answers.
+pub const MAX_HELD_NOTICES: usize = 4 * MAX_NOTICES;
+/// Runs that a site takes part in at once; more offers wait. Each may need a trainer.
+pub const MAX_RUNS_AT_ONCE: usize = 32;
+/// Runs that a site's daemon takes up between two starts: more than any federation begins in months.
+pub const MAX_RUNS_TAKEN_UP: usize = 4096;
+/// Epochs in a row that a site joins without a certified roster: an honest coordinator gives up after a few failed set-ups.
+pub const MAX_IDLE_EPOCHS: u32 = 64;
 /// Longest hold of a poll: below the 60 s after which common proxies close an idle answer.
 pub const HOLD_MAX_MS: u64 = 55_000;
 /// Longest fault file: two rosters of the largest size, or a commit and a list beside one, take a third of it.

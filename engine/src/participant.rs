@@ -258,6 +258,10 @@ pub struct Participant {
     proposal: Option<SurvivorProposal>,
     abort: Option<AbortAttestation>,
     missed: Option<Missed>,
+    /// Epochs joined in a row that came to no certified roster.
+    idle_epochs: u32,
+    /// Hash of the neighbours' keys that are about to be masked with.
+    near: Option<Digest>,
     outputs: VecDeque<Output>,
 }
 
@@ -284,6 +288,8 @@ impl Participant {
             proposal: None,
             abort: None,
             missed: None,
+            idle_epochs: 0,
+            near: None,
             outputs: VecDeque::new(),
         })
     }
@@ -361,7 +367,9 @@ impl Participant {
     pub fn secrets(&self, event: &Event, fresh: &Seed) -> Result<Vec<SecretOp>, Rejection> {
         match event {
             Event::Joined { epoch, .. } => {
-                Ok(vec![SecretOp::put(Name::EpochSeed(*epoch), fresh.expose())])
+                let mut ops: Vec<SecretOp> = self.vault.end_epochs_but(*epoch).collect();
+                ops.push(SecretOp::put(Name::EpochSeed(*epoch), fresh.expose()));
+                Ok(ops)
             }
             Event::Enrolled { advertisements } => self.enrol_secrets(advertisements),
             Event::Opened { announcement, .. } => self.open_secrets(announcement),
@@ -409,6 +417,7 @@ fn erase_attempt(place: Place) -> Vec<SecretOp> {
         Name::Outbound(place),
         Name::Inbound(place),
         Name::OwnShares(place),
+        Name::Near(place),
     ]
     .map(SecretOp::erase)
     .into()
@@ -469,6 +478,7 @@ impl Machine for Participant {
         // One writer appends here, after its own `admit`: nothing can come between, so nothing is checked twice.
         match event {
             Event::Joined { epoch, binding } => {
+                self.idle_epochs = self.idle_epochs.saturating_add(1);
                 self.epoch = EpochPhase::Joined { epoch, binding };
                 self.join();
                 Ok(())
@@ -477,6 +487,7 @@ impl Machine for Participant {
             Event::RosterCertified(_) => {
                 if let EpochPhase::Enrolled { certified, .. } = &mut self.epoch {
                     *certified = true;
+                    self.idle_epochs = 0;
                 }
                 Ok(())
             }

@@ -112,6 +112,8 @@ pub(crate) enum Name {
     Inbound(Place),
     /// Own pair of shares, until release or abort.
     OwnShares(Place),
+    /// Hash of the neighbours' keys that were first masked with: no secret, but of the same life as the seed.
+    Near(Place),
     /// Source of the rounding of one contribution.
     Rounding(Digest),
 }
@@ -125,6 +127,7 @@ impl core::fmt::Display for Name {
             Self::Outbound((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/outbound"),
             Self::Inbound((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/inbound"),
             Self::OwnShares((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/own"),
+            Self::Near((epoch, seq)) => write!(f, "{ATTEMPT}{epoch}/{seq}/near"),
             Self::Rounding(model) => write!(f, "rounding/{model}"),
         }
     }

@@ -9,21 +9,24 @@ mod sending;
 mod tasks;
 mod training;
 
-use std::collections::BTreeSet;
+pub(crate) use tasks::SOON;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use veilsum_common::time::Timestamp;
 use veilsum_common::{RunId, RunSpec};
+use veilsum_daemon::backoff::Backoff;
 use veilsum_daemon::{clock, entropy};
 use veilsum_engine::machine::Machine as _;
 use veilsum_engine::participant::{self, Event, Output, Participant, Step};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
 use veilsum_engine::statements::Statements;
-use veilsum_engine::vault::{Place, Vault};
+use veilsum_engine::vault::{Place, SecretOp, Vault};
 use veilsum_proto::convert::Signed;
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_proto::pb;
@@ -35,7 +38,7 @@ use veilsum_secagg::{Certificate, Digest};
 
 use crate::faults::Faults;
 use crate::journal::marker::{MarkerError, MarkerFile, Promise};
-use crate::journal::{Entry, Error as JournalError};
+use crate::journal::{Entry, Error as JournalError, Journal};
 use crate::leftovers::LeftoverError;
 use crate::link::LinkError;
 use crate::replay::{self, Replay, Replayed};
@@ -69,10 +72,16 @@ pub(crate) enum Input {
     Survivors(Digest, Box<SurvivorProposal>, Vec<SurvivorItem>),
     /// The unmask list is durable.
     Delivered(Digest),
-    /// The members of a second roster of this epoch.
+    /// The members of an epoch, so many as were said to be, in the order in which they came.
+    Roster {
+        epoch: u64,
+        members: u32,
+        advertisements: Vec<Advertisement>,
+    },
+    /// The members of a second roster of an epoch, which proves a lie.
     SecondRoster(u64, Vec<Advertisement>),
-    /// A task is over, with or without a result.
-    Idle(Task),
+    /// The task with this number is over, with or without a result.
+    Idle(Task, u64),
     /// A call was refused for good, or a file is gone: this site is a dropout of the attempt.
     DropOut(Digest),
 }
@@ -83,16 +92,32 @@ pub(crate) struct Sitting {
     pub retire: bool,
 }
 
-/// What a task works on; one of each at a time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a task works on; one of each at a time. It ends with its epoch, its model or its attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Task {
+    Join(u64),
+    Roster(u64),
+    Confirm(u64),
     Train(Digest),
     Commit(Digest),
     Upload(Digest),
     Shares(Digest),
     Judge(Digest),
-    HandIn(&'static str, Digest),
-    SecondRoster(Digest),
+    SitOut(Digest),
+    Attest(Digest),
+    Unmask(Digest),
+    /// The word on an attempt that was not taken up, and the signature on one that is over: both end with the next attempt.
+    Refuse(Digest),
+    Abort(Digest),
+    /// A second roster of this epoch; it ends with the epoch.
+    Witness(u64),
+}
+
+/// A task under way.
+struct Running {
+    /// Tells it from an earlier one of its kind.
+    number: u64,
+    running: AbortHandle,
 }
 
 /// Why a run ended at this site.
@@ -164,8 +189,16 @@ pub(crate) struct Driver {
     faults: Faults,
     updates: Arc<Updates>,
     inputs: mpsc::Sender<Input>,
-    busy: BTreeSet<Task>,
+    busy: BTreeMap<Task, Running>,
+    /// What was refused, and when it is asked for again.
+    doubts: BTreeMap<Task, Backoff>,
+    /// How many tasks were started.
+    started: u64,
     tasks: JoinSet<()>,
+    /// What the coordinator said and what waits for a roster that is being fetched.
+    held: VecDeque<pb::Notice>,
+    /// The epoch whose roster is being fetched.
+    fetching: Option<u64>,
     certificate: Option<Certificate>,
     /// The trainer wants no more of this run. The site goes on as a holder, since others count on the shares it keeps; a restarted daemon
     /// asks its trainer once more.
@@ -199,7 +232,11 @@ impl Driver {
             policy: &site.policy,
             marker_dir: &site.marker_dir,
         };
-        let known = bringing_back.read(&site.journal())?;
+        let known = bringing_back.read(&site.journal());
+        if let Err(RunError::RolledBack { .. }) = known {
+            discard_secrets(&mut site.journal(), &stream)?;
+        }
+        let known = known?;
         let Replayed {
             machine,
             marker,
@@ -229,8 +266,12 @@ impl Driver {
             faults,
             updates,
             inputs,
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
+            doubts: BTreeMap::new(),
+            started: 0,
             tasks: JoinSet::new(),
+            held: VecDeque::new(),
+            fetching: None,
             certificate: None,
             retired: false,
             over: false,
@@ -304,6 +345,7 @@ impl Driver {
         tracing::debug!(run = %self.run, number = self.next, kind = event.kind(), "journalled");
         self.next += 1;
         let promise = self.promise(&event);
+        let opened = matches!(event, Event::Opened { .. });
         self.machine.apply(ops);
         if let Err(rejection) = self.machine.handle(at, event) {
             tracing::error!(run = %self.run, %rejection, "an admitted event was refused");
@@ -311,6 +353,7 @@ impl Driver {
         if let Some((promise, place)) = promise {
             self.marker.raise(promise, place)?;
         }
+        self.prune(opened);
         Ok(Ok(()))
     }
 
@@ -391,7 +434,8 @@ impl Driver {
             Input::Received(ann_hash, sent, receipt) => self.received(ann_hash, &sent, *receipt),
             Input::Shares(ann_hash, items) => {
                 if let Err(rejection) = self.machine.open_shares(ann_hash, &items) {
-                    tracing::error!(run = %self.run, %rejection, "shares refused");
+                    tracing::error!(run = %self.run, %rejection, "shares refused; asking again");
+                    return self.ask_again(Task::Shares(ann_hash));
                 }
                 Ok(())
             }
@@ -407,15 +451,43 @@ impl Driver {
                 }
                 Ok(())
             }
+            Input::Roster {
+                epoch,
+                members,
+                advertisements,
+            } => self.enrol(epoch, members, advertisements).await,
             Input::SecondRoster(epoch, advertisements) => {
                 self.second_roster(epoch, &advertisements);
                 Ok(())
             }
-            Input::Idle(task) => {
-                self.busy.remove(&task);
+            Input::Idle(task, number) => {
+                if self
+                    .busy
+                    .get(&task)
+                    .is_some_and(|running| running.number == number)
+                {
+                    self.busy.remove(&task);
+                }
                 Ok(())
             }
         }
+    }
+
+    /// Fetches once more, after a pause, what came and was refused: the coordinator altered it, or passed on what a member made up. Only
+    /// for the attempt the site is in, and not once that is over.
+    pub(crate) fn ask_again(&mut self, task: Task) -> Result<(), RunError> {
+        self.doubt(task);
+        self.prune(false);
+        let attempt = self.machine.attempt().cloned();
+        let (Some(attempt), true) = (attempt, self.doubts.contains_key(&task)) else {
+            return Ok(());
+        };
+        match task {
+            Task::Upload(_) => self.fetch_neighbourhood(&attempt),
+            Task::Shares(_) => self.fetch_shares(&attempt),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn judge(
@@ -434,6 +506,14 @@ impl Driver {
             }
             Err(rejection) => {
                 tracing::error!(run = %self.run, %rejection, "survivor proposal refused; nothing was signed");
+                let attempt = self.machine.attempt().cloned();
+                if let (Some(attempt), Rejection::Protocol(_)) = (attempt, rejection) {
+                    self.doubt(Task::Judge(ann_hash));
+                    self.prune(false);
+                    if self.doubts.contains_key(&Task::Judge(ann_hash)) {
+                        self.fetch_survivors(&attempt, proposal.clone());
+                    }
+                }
                 Ok(())
             }
         }
@@ -487,6 +567,14 @@ fn offer(run: RunId, why: impl std::fmt::Display) -> RunError {
         run,
         why: why.to_string(),
     }
+}
+
+/// A restored store has secrets that were erased, and some that were used since: none of them may be kept or used again.
+fn discard_secrets(journal: &mut Journal, stream: &str) -> Result<(), JournalError> {
+    let next = journal.read(stream)?.len() as u64;
+    let names = journal.vault(stream)?.into_keys();
+    let erased: Vec<SecretOp> = names.map(|name| SecretOp::Erase { name }).collect();
+    journal.append(stream, next, &[], &erased)
 }
 
 /// Fetches a run, checks the coordinator's signature and the site's rules, and writes entry 0.

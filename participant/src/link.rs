@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status, Streaming};
-use veilsum_common::limits::MAX_MESSAGE_BYTES;
+use veilsum_common::limits::{
+    MAX_CALL_BYTES, MAX_CURSOR_BYTES, MAX_MESSAGE_BYTES, MAX_NOTICES, MAX_PART_BYTES,
+};
 use veilsum_common::time::Span;
 use veilsum_common::{BlobRef, RunId};
 use veilsum_daemon::backoff::Backoff;
@@ -50,12 +52,47 @@ pub enum LinkError {
     /// The coordinator refused, or could not be reached.
     #[error("{}", explain(.0))]
     Status(#[from] Status),
+    /// A list is longer than any honest one.
+    #[error("the coordinator's list has more than {limit} entries")]
+    TooMany {
+        /// Allowed.
+        limit: usize,
+    },
+    /// A model is longer than this site accepts.
+    #[error("the model has more than the {limit_bytes} bytes this site accepts")]
+    TooLong {
+        /// Allowed.
+        limit_bytes: u64,
+    },
+    /// A piece of a model cannot be used.
+    #[error("a piece of the model is empty, damaged, or does not follow the one before")]
+    Piece,
     /// A blob is not what its hash says.
     #[error("the coordinator sent a model that does not have the announced BLAKE3 {expected}")]
     Model {
         /// What was announced.
         expected: Digest,
     },
+}
+
+impl LinkError {
+    /// Whether the coordinator judged what was sent, so that the same again would meet the same answer.
+    pub fn is_final(&self) -> bool {
+        let Self::Status(status) = self else {
+            return false;
+        };
+        matches!(
+            status.code(),
+            Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::FailedPrecondition
+                | Code::OutOfRange
+                | Code::Unimplemented
+                | Code::Unauthenticated
+        )
+    }
 }
 
 /// A status in words, down to the cause: "transport error" alone helps nobody.
@@ -162,54 +199,67 @@ fn worded(error: io::Error) -> io::Error {
     }
 }
 
+type Client = RoundServiceClient<Channel>;
+
 /// The coordinator, as one run's driver calls it.
 #[derive(Clone)]
 pub struct Link {
-    client: RoundServiceClient<Channel>,
+    /// For answers of one thing: a receipt, an advertisement, a share.
+    client: Client,
+    /// For pieces of a model.
+    parts: Client,
+    /// For what comes whole: notices, and the description of a run.
+    whole: Client,
 }
 
 impl Link {
     /// Over a channel.
     pub fn new(channel: Channel) -> Self {
-        let client = RoundServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { client }
+        let client = |limit_bytes| {
+            RoundServiceClient::new(channel.clone()).max_decoding_message_size(limit_bytes)
+        };
+        Self {
+            client: client(MAX_CALL_BYTES),
+            parts: client(MAX_PART_BYTES),
+            whole: client(MAX_MESSAGE_BYTES),
+        }
     }
 
     /// Repeats `call` with the same request while its fault is a passing one.
     async fn persist<R: Clone, T, F>(
-        &self,
+        client: &Client,
         request: R,
-        call: impl Fn(RoundServiceClient<Channel>, R) -> F,
+        call: impl Fn(Client, R) -> F,
     ) -> Result<T, LinkError>
     where
-        F: Future<Output = Result<T, Status>>,
+        F: Future<Output = Result<T, LinkError>>,
     {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
-            match call(self.client.clone(), request.clone()).await {
-                Ok(answer) => return Ok(answer),
-                Err(status) if is_passing(&status) => {
+            match call(client.clone(), request.clone()).await {
+                Err(LinkError::Status(status)) if is_passing(&status) => {
                     tracing::debug!(why = explain(&status), "asking again");
                     pause(&mut backoff).await;
                 }
-                Err(status) => return Err(status.into()),
+                answered => return answered,
             }
         }
     }
 
-    /// All messages of a streamed answer, at most `limit`; what is cut off is asked for again from the beginning.
-    async fn list<R: Clone, T, F>(
+    /// All messages of a streamed answer, at most `limit`, each read as it comes; what is cut off is asked for again from the beginning.
+    async fn list<R: Clone, T, U, F>(
         &self,
         request: R,
         limit: usize,
-        call: impl Fn(RoundServiceClient<Channel>, R) -> F,
-    ) -> Result<Vec<T>, LinkError>
+        call: impl Fn(Client, R) -> F,
+        read: fn(T) -> Result<U, ConvertError>,
+    ) -> Result<Vec<U>, LinkError>
     where
         F: Future<Output = Result<Response<Streaming<T>>, Status>>,
     {
-        self.persist(request, |client, request| {
+        Self::persist(&self.client, request, |client, request| {
             let answer = call(client, request);
-            async move { collect(answer.await?.into_inner(), limit).await }
+            async move { collect(answer.await?.into_inner(), limit, read).await }
         })
         .await
     }
@@ -217,7 +267,7 @@ impl Link {
     /// One Poll; not repeated here, since the caller shows outages to the operator.
     ///
     /// # Errors
-    /// [`LinkError::Status`].
+    /// [`LinkError::Status`]; [`LinkError::TooMany`] for more notices than an answer may have.
     pub async fn poll(
         &self,
         run: Option<RunId>,
@@ -230,7 +280,12 @@ impl Link {
             cursor,
             hold_ms,
         };
-        Ok(self.client.clone().poll(request).await?.into_inner())
+        let news = self.whole.clone().poll(request).await?.into_inner();
+        if news.notices.len() > MAX_NOTICES || news.cursor.len() > MAX_CURSOR_BYTES {
+            let limit = MAX_NOTICES;
+            return Err(LinkError::TooMany { limit });
+        }
+        Ok(news)
     }
 
     /// The run's parameters and the coordinator's signature.
@@ -241,7 +296,7 @@ impl Link {
         let request = pb::FetchRunRequest {
             run_id: run.as_bytes().to_vec(),
         };
-        self.persist(request, |mut client, request| async move {
+        Self::persist(&self.whole, request, |mut client, request| async move {
             Ok(client.fetch_run(request).await?.into_inner())
         })
         .await
@@ -261,21 +316,16 @@ impl Link {
             run_id: run.as_bytes().to_vec(),
             epoch,
         };
-        let entries = self
-            .list(
-                request,
-                members as usize,
-                |mut client, request| async move { client.get_roster(request).await },
-            )
-            .await?;
-        let parse = |response: pb::GetRosterResponse| {
-            let (_, advertisement) = convert::required("entry", response.entry)?.try_into()?;
-            Ok(advertisement)
-        };
-        Ok(entries
-            .into_iter()
-            .map(parse)
-            .collect::<Result<_, ConvertError>>()?)
+        self.list(
+            request,
+            members as usize,
+            |mut client, request| async move { client.get_roster(request).await },
+            |response| {
+                let (_, advertisement) = convert::required("entry", response.entry)?.try_into()?;
+                Ok(advertisement)
+            },
+        )
+        .await
     }
 
     /// A model by its hash.
@@ -293,11 +343,10 @@ impl Link {
             digest: digest.0.to_vec(),
             offset: 0,
         };
-        let bytes = self
-            .persist(request, |mut client, request| async move {
-                join(client.fetch_model(request).await?.into_inner(), limit_bytes).await
-            })
-            .await?;
+        let bytes = Self::persist(&self.parts, request, |mut client, request| async move {
+            join(client.fetch_model(request).await?.into_inner(), limit_bytes).await
+        })
+        .await?;
         if BlobRef::of(&bytes).digest == digest {
             Ok(bytes)
         } else {
@@ -324,11 +373,10 @@ impl Link {
                 request,
                 members as usize + 1,
                 |mut client, request| async move { client.get_neighbour_keys(request).await },
+                |response: pb::GetNeighbourKeysResponse| convert::required("item", response.item),
             )
             .await?;
-        Ok(convert::round::neighbourhood(
-            items.into_iter().filter_map(|response| response.item),
-        )?)
+        Ok(convert::round::neighbourhood(items)?)
     }
 
     /// The shares this site holds for the cohort.
@@ -345,19 +393,13 @@ impl Link {
             run_id: run.as_bytes().to_vec(),
             ann_hash: ann_hash.0.to_vec(),
         };
-        let items = self
-            .list(
-                request,
-                members as usize,
-                |mut client, request| async move { client.get_shares(request).await },
-            )
-            .await?;
-        let parse =
-            |response: pb::GetSharesResponse| convert::required("item", response.item)?.try_into();
-        Ok(items
-            .into_iter()
-            .map(parse)
-            .collect::<Result<_, ConvertError>>()?)
+        self.list(
+            request,
+            members as usize,
+            |mut client, request| async move { client.get_shares(request).await },
+            |response: pb::GetSharesResponse| convert::required("item", response.item)?.try_into(),
+        )
+        .await
     }
 
     /// The survivors' signed upload hashes.
@@ -374,20 +416,15 @@ impl Link {
             run_id: run.as_bytes().to_vec(),
             ann_hash: ann_hash.0.to_vec(),
         };
-        let items = self
-            .list(
-                request,
-                members as usize,
-                |mut client, request| async move { client.get_survivors(request).await },
-            )
-            .await?;
-        let parse = |response: pb::GetSurvivorsResponse| {
-            convert::required("item", response.item)?.try_into()
-        };
-        Ok(items
-            .into_iter()
-            .map(parse)
-            .collect::<Result<_, ConvertError>>()?)
+        self.list(
+            request,
+            members as usize,
+            |mut client, request| async move { client.get_survivors(request).await },
+            |response: pb::GetSurvivorsResponse| {
+                convert::required("item", response.item)?.try_into()
+            },
+        )
+        .await
     }
 
     /// Sends a whole upload; `messages` makes the same bytes every time.
@@ -398,12 +435,11 @@ impl Link {
         &self,
         messages: Vec<pb::SubmitMaskedRequest>,
     ) -> Result<pb::UploadReceipt, LinkError> {
-        let answer = self
-            .persist(messages, |mut client, messages| async move {
-                let stream = tokio_stream::iter(messages);
-                Ok(client.submit_masked(stream).await?.into_inner())
-            })
-            .await?;
+        let answer = Self::persist(&self.client, messages, |mut client, messages| async move {
+            let stream = tokio_stream::iter(messages);
+            Ok(client.submit_masked(stream).await?.into_inner())
+        })
+        .await?;
         Ok(convert::required("receipt", answer.receipt)?)
     }
 
@@ -412,7 +448,7 @@ impl Link {
     /// # Errors
     /// [`LinkError`].
     pub async fn hand_in(&self, message: HandIn) -> Result<(), LinkError> {
-        self.persist(message, |mut client, message| async move {
+        Self::persist(&self.client, message, |mut client, message| async move {
             match message {
                 HandIn::Join(request) => drop(client.join_epoch(*request).await?),
                 HandIn::Confirm(request) => drop(client.confirm_roster(request).await?),
@@ -450,16 +486,18 @@ pub async fn pause(backoff: &mut Backoff) {
     tokio::time::sleep(Duration::from_millis(wait.0)).await;
 }
 
-/// All messages of a stream, at most `limit`: more than that no honest coordinator sends.
-async fn collect<T>(mut stream: Streaming<T>, limit: usize) -> Result<Vec<T>, Status> {
+/// What the messages of a stream say, each read as it comes, at most `limit`: more than that no honest coordinator sends.
+async fn collect<T, U>(
+    mut stream: Streaming<T>,
+    limit: usize,
+    read: fn(T) -> Result<U, ConvertError>,
+) -> Result<Vec<U>, LinkError> {
     let mut all = Vec::new();
     while let Some(message) = stream.message().await? {
         if all.len() == limit {
-            return Err(Status::out_of_range(format!(
-                "the coordinator's list has more than {limit} entries"
-            )));
+            return Err(LinkError::TooMany { limit });
         }
-        all.push(message);
+        all.push(read(message)?);
     }
     Ok(all)
 }
@@ -468,21 +506,18 @@ async fn collect<T>(mut stream: Streaming<T>, limit: usize) -> Result<Vec<T>, St
 async fn join(
     mut stream: Streaming<pb::FetchModelResponse>,
     limit_bytes: u64,
-) -> Result<Vec<u8>, Status> {
+) -> Result<Vec<u8>, LinkError> {
     let mut whole = Vec::new();
-    while let Some(pb::FetchModelResponse { chunk: Some(chunk) }) = stream.message().await? {
-        let follows = chunk.offset == whole.len() as u64;
-        if !follows || blake3::hash(&chunk.data).as_bytes()[..] != chunk.blake3[..] {
-            return Err(Status::data_loss(
-                "a piece of the model was damaged on the way",
-            ));
+    while let Some(message) = stream.message().await? {
+        let piece = convert::required("chunk", message.chunk)?;
+        let follows = piece.offset == whole.len() as u64 && !piece.data.is_empty();
+        if !follows || blake3::hash(&piece.data).as_bytes()[..] != piece.blake3[..] {
+            return Err(LinkError::Piece);
         }
-        if (whole.len() + chunk.data.len()) as u64 > limit_bytes {
-            return Err(Status::out_of_range(format!(
-                "the model has more than the {limit_bytes} bytes this site accepts"
-            )));
+        if (whole.len() + piece.data.len()) as u64 > limit_bytes {
+            return Err(LinkError::TooLong { limit_bytes });
         }
-        whole.extend_from_slice(&chunk.data);
+        whole.extend_from_slice(&piece.data);
     }
     Ok(whole)
 }

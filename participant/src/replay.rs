@@ -17,7 +17,7 @@ use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_secagg::keys::Identity;
 
 use crate::driver::RunError;
-use crate::journal::marker::{Marker, MarkerFile};
+use crate::journal::marker::{Marker, MarkerFile, Promise};
 use crate::journal::{Entry, Journal};
 
 /// What every run of a site is replayed with.
@@ -83,7 +83,12 @@ impl Replay<'_> {
             handled.map_err(|_| self.broken(number))?;
         }
         let marker = MarkerFile::open(self.marker_dir, &run)?;
-        if marker.marker().ahead_of(&Marker::of(machine.ledger())) {
+        let known = Marker::of(machine.ledger());
+        if *marker.marker() == Marker::default() && known.highest(Promise::Masked).is_some() {
+            tracing::warn!(%run, dir = %self.marker_dir.display(), "this site has sent masked updates, and there is no rollback marker: it \
+                was lost, and a restored copy of the data directory would not be noticed");
+        }
+        if marker.marker().ahead_of(&known) {
             return Err(RunError::RolledBack { run });
         }
         Ok(Replayed {

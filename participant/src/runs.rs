@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::task::JoinSet;
-use veilsum_common::limits::HOLD_MAX_MS;
+use veilsum_common::limits::{HOLD_MAX_MS, MAX_RUNS_AT_ONCE, MAX_RUNS_TAKEN_UP};
 use veilsum_common::{RunId, Span};
 use veilsum_daemon::backoff::Backoff;
 use veilsum_engine::rejection::Rejection;
 use veilsum_proto::convert::notice::{Received, received};
 
-use crate::driver::{RunError, take_part};
+use crate::driver::{RunError, SOON, take_part};
 use crate::journal::Error as JournalError;
 use crate::link;
 use crate::replay;
@@ -39,6 +40,7 @@ pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
     let (mut cursor, mut hold_ms) = (Vec::new(), 0);
     let mut backoff = Backoff::new(Span::from_ms(50), Span::from_secs(5));
     loop {
+        let asked = Instant::now();
         tokio::select! {
             () = site.shutdown.triggered() => break,
             Some(ended) = loops.join_next() => {
@@ -49,18 +51,24 @@ pub async fn serve(site: Arc<Site>) -> Result<(), RunError> {
             }
             offers = site.link.poll(None, cursor.clone(), hold_ms) => match offers {
                 Ok(offers) => {
+                    let (soon, before) = (asked.elapsed() < SOON, known.len());
                     if hold_ms == 0 || backoff.failures() > 0 {
                         tracing::info!("the coordinator answers");
                     }
-                    backoff.reset();
                     hold_ms = u32::try_from(HOLD_MAX_MS).expect("below a minute");
                     cursor = offers.cursor;
                     for offer in offers.notices {
                         let Ok(Received::RunOffered { run_id, .. }) = received(offer, 0) else { continue };
-                        if known.insert(run_id) {
+                        let room = loops.len() < MAX_RUNS_AT_ONCE && known.len() < MAX_RUNS_TAKEN_UP;
+                        if room && known.insert(run_id) {
                             let site = Arc::clone(&site);
                             loops.spawn(async move { (run_id, take_part(site, run_id).await) });
                         }
+                    }
+                    if soon && known.len() == before {
+                        link::pause(&mut backoff).await; // nothing new, at once
+                    } else {
+                        backoff.reset();
                     }
                 }
                 Err(error) => {

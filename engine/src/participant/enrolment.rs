@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use veilsum_common::limits::MAX_IDLE_EPOCHS;
 use veilsum_secagg::context::Roster;
 use veilsum_secagg::message::Advertisement;
 use veilsum_secagg::participant::AwaitingRoster;
@@ -20,10 +21,20 @@ impl Participant {
             return Err(Rejection::Repeated);
         }
         if epoch < self.epoch() {
-            Err(Rejection::Elsewhere("epoch"))
-        } else {
-            Ok(())
+            return Err(Rejection::Elsewhere("epoch"));
         }
+        // Each is an entry and fresh keys, and the notice is not signed. A site that was away may have missed any number of epochs, so
+        // it is not the number that is bounded.
+        if self.idle_epochs >= MAX_IDLE_EPOCHS {
+            return Err(Fault::TooMany {
+                what: "the number of epochs in a row without a roster",
+                have: u64::from(self.idle_epochs) + 1,
+                limit: MAX_IDLE_EPOCHS.into(),
+            }
+            .by_coordinator()
+            .into());
+        }
+        Ok(())
     }
 
     pub(super) fn admit_enrolled(&self, advertisements: &[Advertisement]) -> Result<(), Rejection> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use veilsum_secagg::channel::PairKeys;
+use veilsum_secagg::channel::{MAX_SEQ_JUMP, PairKeys};
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::holder::{Aborted, Attested, Idle, OpenedShares, Released, Verdict};
 use veilsum_secagg::keys::Signature;
@@ -268,7 +268,7 @@ impl Participant {
             .attempts
             .get(&(roster.epoch(), announcement.seq))
         {
-            None => Ok(()), // a tombstone: it can never take up that attempt later
+            None => self.admit_tombstone(roster.epoch(), announcement.seq),
             Some(line) if line.ann_hash != attempt.hash() => {
                 Err(Rejection::Conflict("announcement"))
             }
@@ -278,6 +278,29 @@ impl Participant {
             }),
             Some(_) => Ok(()), // given up before, without anybody asking
         }
+    }
+
+    /// An attempt that was never taken up can be aborted, and is then never taken up later. Numbers near those on record only, and not
+    /// without end: each is a line that stays to the end of the run.
+    fn admit_tombstone(&self, epoch: u64, seq: u64) -> Result<(), Rejection> {
+        let lines = self.ledger.attempts.range((epoch, 0)..=(epoch, u64::MAX));
+        let (mut have, mut newest) = (1, 0);
+        for ((_, known), _) in lines {
+            (have, newest) = (have + 1, *known);
+        }
+        let limit = newest.saturating_add(MAX_SEQ_JUMP);
+        if seq > limit {
+            let what = "an attempt number";
+            let have = seq;
+            return Err(Fault::TooMany { what, have, limit }.by_coordinator().into());
+        }
+        // An epoch serves so many attempts, and a few more if the last is tried again.
+        let limit = 2 * u64::from(self.params.config().epoch_rounds);
+        if have > limit {
+            let what = "the number of attempts of an epoch";
+            return Err(Fault::TooMany { what, have, limit }.by_coordinator().into());
+        }
+        Ok(())
     }
 
     pub(super) fn accept_abort(&mut self, announcement: Announcement) -> Result<(), Rejection> {

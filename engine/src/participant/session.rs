@@ -8,7 +8,7 @@ use std::sync::Arc;
 use veilsum_secagg::channel::{Channels, PairKeys};
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{Seed, Signature};
-use veilsum_secagg::message::{Announcement, Cohort, Commit, Neighbourhood, Receipt};
+use veilsum_secagg::message::{Announcement, Cohort, Commit, NeighbourKey, Neighbourhood, Receipt};
 use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
@@ -88,7 +88,19 @@ impl Participant {
             phase: "without a cohort",
         })?;
         self.setting.policy.accepts_cohort(&cohort.members)?;
+        let first = self.vault.get(Name::Near(current.place()));
+        if first.is_some_and(|first| first != hash_of(near).0) {
+            return Err(Fault::Equivocation("neighbours' keys")
+                .by_coordinator()
+                .into());
+        }
         Ok(self.committed(current)?.accept(cohort, near)?)
+    }
+
+    /// Notes the keys with which the attempt will be masked: they become durable with [`Step::Submitting`], and no others are masked with
+    /// after that. So an attempt has one masked vector, also when a neighbour signed two keys and a restart fetches the other one.
+    pub fn mask_with(&mut self, near: &Neighbourhood) {
+        self.near = Some(hash_of(near));
     }
 
     /// The event of a receipt for an upload whose hash is `sent`: what was sent is not stored, so only the sender can compare.
@@ -190,6 +202,7 @@ impl Participant {
             Step::Received { .. } => vec![
                 SecretOp::erase(Name::AttemptSeed(place)),
                 SecretOp::erase(Name::Outbound(place)),
+                SecretOp::erase(Name::Near(place)),
             ],
             Step::SatOut(_) => vec![SecretOp::erase(Name::Outbound(place))],
             // Sealing is over; a site that was left out has dealt nothing that anybody will ask for.
@@ -202,7 +215,12 @@ impl Participant {
                 ops
             }
             Step::Delivered | Step::Expired => erase_attempt(place),
-            Step::Submitting | Step::Attested(_) | Step::Released(_) => Vec::new(),
+            Step::Submitting => {
+                let near = self.near.iter();
+                near.map(|near| SecretOp::put(Name::Near(place), &near.0))
+                    .collect()
+            }
+            Step::Attested(_) | Step::Released(_) => Vec::new(),
         })
     }
 
@@ -403,6 +421,19 @@ impl Participant {
         };
         self.outputs.extend(asked);
     }
+}
+
+/// What of the neighbours' keys goes into the masks.
+fn hash_of(near: &Neighbourhood) -> Digest {
+    let part = |key: &NeighbourKey| {
+        [
+            &key.index.to_le_bytes()[..],
+            &key.nonce,
+            key.e_pk.as_bytes(),
+        ]
+        .concat()
+    };
+    Digest::of_bulk(&near.keys.iter().flat_map(part).collect::<Vec<u8>>())
 }
 
 impl SessionPhase {

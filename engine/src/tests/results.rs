@@ -1,11 +1,11 @@
 //! Results of attempts that a site was never told of: what an honest site that was away needs, and what a coordinator makes up.
 
 use veilsum_secagg::message::RoundResult;
-use veilsum_secagg::{Certificate, Digest, Fault};
+use veilsum_secagg::{Certificate, Digest, Fault, coordinator};
 
 use super::kit::{Federation, Setup, announcement_of, opened};
 use crate::machine::Machine;
-use crate::participant::Event;
+use crate::participant::{Event, Step};
 use crate::rejection::Rejection;
 use crate::round::Published;
 use crate::run::State;
@@ -169,4 +169,63 @@ fn a_site_takes_part_in_no_more_rounds_than_the_study_has() {
         limit: 1,
     };
     assert_eq!(refused, Err(Rejection::Protocol(many.by_coordinator())));
+}
+
+/// What is not signed, or costs the coordinator nothing to sign, makes a site keep only so much.
+#[test]
+fn t24_epochs_and_tombstones_are_bounded() {
+    let mut fed = Federation::with(Setup::of(5).rounds(2));
+    fed.enrol();
+    let (now, known) = (fed.now, announcement_of(&fed));
+    let identity = std::sync::Arc::clone(&fed.hub.identity);
+    let abort = |seq| {
+        let mut announcement = known.clone();
+        announcement.seq = seq;
+        Event::AbortProposed {
+            signature: announcement.sign(&identity),
+            announcement: Box::new(announcement),
+        }
+    };
+    let site = fed.site(0);
+    let far = site.machine.admit(now, &abort(1 + 1024 + 1)).unwrap_err();
+    assert!(far.to_string().contains("an attempt number"), "{far}");
+    let signed = (2..=1000).take_while(|seq| site.submit(now, abort(*seq)).is_ok());
+    assert_eq!(
+        signed.count(),
+        199,
+        "with attempt 1, twice what an epoch serves"
+    );
+
+    let name = site.name.clone();
+    let join = |epoch| Event::Joined {
+        epoch,
+        binding: Box::new(super::kit::binding(&name)),
+    };
+    let joined = (2..=1000).take_while(|epoch| site.submit(now, join(epoch * 1000)).is_ok());
+    assert_eq!(joined.count(), 64);
+    let seeds = site.stored.keys().filter(|name| name.starts_with("epoch/"));
+    assert_eq!(seeds.count(), 1, "the seed of the newest epoch only");
+}
+
+/// A neighbour that signed two keys, a restart in between: nothing is masked with the second one.
+#[test]
+fn an_attempt_is_masked_with_the_neighbours_keys_it_was_first_masked_with() {
+    let mut fed = Federation::of(5);
+    fed.enrol();
+    fed.commit();
+    let (round, index) = (fed.hub.round(), fed.hub.index(&fed.sites[0].name));
+    let near = coordinator::neighbourhood(round.attempt(), round.commits(), index).unwrap();
+    let mut other = near.clone();
+    other.keys[0].nonce[0] ^= 1;
+    let now = fed.now;
+    let site = fed.site(0);
+    site.machine.mask_with(&near);
+    site.step(now, Step::Submitting).unwrap();
+    for _ in 0..2 {
+        let refused = site.machine.masking(&other).err();
+        let two = Fault::Equivocation("neighbours' keys").by_coordinator();
+        assert_eq!(refused, Some(Rejection::Protocol(two)));
+        assert!(site.machine.masking(&near).is_ok());
+        site.reboot();
+    }
 }

@@ -15,7 +15,7 @@ use veilsum_secagg::evidence::{CulpritKey, Evidence};
 use veilsum_secagg::keys::Signature;
 use veilsum_secagg::message::{Advertisement, SurvivorProposal};
 
-use super::{Driver, Input, RunError, Task, offer};
+use super::{Driver, RunError, offer};
 use crate::faults::Kept;
 use crate::replay;
 use crate::site::Site;
@@ -49,8 +49,9 @@ impl Driver {
 
     /// A second roster of an epoch is fetched: its name alone proves nothing, the signatures under it may.
     pub(super) fn witness_roster(&mut self, epoch: u64, members: u32, root: Digest) {
-        let naming = self.statements.roster_named(epoch, members, root);
-        if naming == Naming::Only || self.statements.has_seen(epoch, members, root) {
+        if self.statements.roster_named(epoch, members, root) == Naming::Only
+            || self.statements.has_seen(epoch, members, root)
+        {
             return;
         }
         let run = self.run;
@@ -58,24 +59,13 @@ impl Driver {
             %run, epoch, members, %root,
             "the coordinator names a second roster of one epoch; tell the other sites, and compare rosters with them"
         );
-        let link = self.site.link.clone();
-        self.start(Task::SecondRoster(root), async move {
-            match link.roster(run, epoch, members).await {
-                Ok(advertisements) => Some(Input::SecondRoster(epoch, advertisements)),
-                Err(error) => {
-                    tracing::warn!(%run, epoch, %error, "the second roster could not be fetched");
-                    None
-                }
-            }
-        });
+        self.fetch_second_roster(epoch, members);
     }
 
     pub(super) fn second_roster(&mut self, epoch: u64, advertisements: &[Advertisement]) {
         let params = Arc::new(self.machine.spec().params().clone());
         match Roster::new(params, epoch, advertisements) {
-            Ok(roster) => {
-                self.statements.roster_seen(Arc::new(roster));
-            }
+            Ok(roster) => drop(self.statements.roster_seen(Arc::new(roster))),
             Err(error) => {
                 tracing::error!(run = %self.run, epoch, %error, "the second roster is none");
             }

@@ -1,5 +1,6 @@
 //! What the coordinator says, taken in order: each notice becomes an event, a proposal under judgement, or nothing.
 
+use veilsum_common::limits::MAX_HELD_NOTICES;
 use veilsum_daemon::clock;
 use veilsum_engine::participant::{self, Event, Step};
 use veilsum_engine::rejection::Rejection;
@@ -7,16 +8,23 @@ use veilsum_proto::convert::notice::{self, Received};
 use veilsum_proto::convert::round::Finished;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
+use veilsum_secagg::message::Advertisement;
 
-use super::{Driver, RunError};
+use super::{Driver, RunError, Task};
 use crate::leftovers;
 
 impl Driver {
     pub(super) async fn hear(&mut self, news: pb::PollResponse) -> Result<(), RunError> {
-        for told in news.notices {
-            if self.over {
-                break; // nothing follows the end of a run
-            }
+        self.held.extend(news.notices);
+        self.listen().await
+    }
+
+    /// Takes in what was said, in its order, up to what depends on a roster that is still being fetched; nothing follows the end of a run.
+    async fn listen(&mut self) -> Result<(), RunError> {
+        while !self.over && !self.waits() {
+            let Some(told) = self.held.pop_front() else {
+                return Ok(());
+            };
             if told.run_id != self.run.as_bytes() {
                 tracing::error!(run = %self.run, "a notice about another run than the one asked for is ignored");
                 continue;
@@ -32,6 +40,18 @@ impl Driver {
         Ok(())
     }
 
+    /// Whether the roster has to be there first. Not for ever: the next epoch and the end of the run do without.
+    fn waits(&self) -> bool {
+        let moves_on = |told: &pb::Notice| match &told.notice {
+            Some(pb::notice::Notice::EpochOpen(open)) => Some(open.epoch) > self.fetching,
+            Some(pb::notice::Notice::RunEnded(_)) => true,
+            _ => false,
+        };
+        self.fetching.is_some()
+            && self.held.len() <= MAX_HELD_NOTICES
+            && !self.held.iter().any(moves_on)
+    }
+
     async fn notice(&mut self, received: Received) -> Result<(), RunError> {
         match received {
             Received::RunOffered { .. } => Ok(()),
@@ -40,7 +60,10 @@ impl Driver {
                 epoch,
                 members,
                 root,
-            } => self.roster_ready(epoch, members, root).await,
+            } => {
+                self.roster_ready(epoch, members, root);
+                Ok(())
+            }
             Received::RosterCertified(certificate) => {
                 self.submit(Event::RosterCertified(certificate)).map(drop)
             }
@@ -146,6 +169,7 @@ impl Driver {
         if epoch <= self.machine.epoch() {
             return Ok(());
         }
+        self.fetching = None; // the roster of an epoch that came to nothing
         match self.site.binding() {
             Ok(binding) => self
                 .submit(Event::Joined {
@@ -160,32 +184,49 @@ impl Driver {
         }
     }
 
-    async fn roster_ready(
-        &mut self,
-        epoch: u64,
-        members: u32,
-        root: Digest,
-    ) -> Result<(), RunError> {
+    fn roster_ready(&mut self, epoch: u64, members: u32, root: Digest) {
+        let limit = self.machine.spec().params().config().n_max;
+        if members > limit {
+            tracing::error!(run = %self.run, epoch, members, limit, "the coordinator says that the roster is larger than the run allows");
+            return;
+        }
         self.witness_roster(epoch, members, root);
         let known = self
             .machine
             .roster()
             .is_some_and(|roster| roster.epoch() >= epoch);
         if known || epoch != self.machine.epoch() {
+            return;
+        }
+        self.fetching = Some(epoch);
+        self.fetch_roster(epoch, members);
+    }
+
+    /// A roster came: accepted once its members' certificates and this site's rules allow it; else it is asked for again.
+    pub(super) async fn enrol(
+        &mut self,
+        epoch: u64,
+        members: u32,
+        mut advertisements: Vec<Advertisement>,
+    ) -> Result<(), RunError> {
+        if self.fetching != Some(epoch) || self.machine.epoch() != epoch {
             return Ok(());
         }
-        let mut advertisements = match self.site.link.roster(self.run, epoch, members).await {
-            Ok(advertisements) => advertisements,
+        let backed = self.site.check_bindings(&mut advertisements);
+        let accepted = match backed {
+            Ok(()) => self.submit(Event::Enrolled { advertisements })?,
             Err(error) => {
-                tracing::warn!(run = %self.run, epoch, %error, "the roster could not be fetched; waiting for the next epoch");
-                return Ok(());
+                tracing::error!(run = %self.run, %error, "roster refused; nothing was signed");
+                false
             }
         };
-        if let Err(error) = self.site.check_bindings(&mut advertisements) {
-            tracing::error!(run = %self.run, %error, "roster refused; nothing was signed");
-            return Ok(());
+        if accepted {
+            self.fetching = None;
+            return self.listen().await;
         }
-        self.submit(Event::Enrolled { advertisements }).map(drop)
+        self.doubt(Task::Roster(epoch));
+        self.fetch_roster(epoch, members);
+        Ok(())
     }
 
     /// The run is over: nothing of it stays in clear. Files go before the journal forgets the run, so that a crash in between repeats it.

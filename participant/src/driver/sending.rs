@@ -14,9 +14,9 @@ use veilsum_secagg::participant::Masking;
 use veilsum_secagg::prg::Keystream;
 
 use super::Input;
-use super::tasks::logged;
+use super::tasks::{logged, refused};
 use super::training::fetch_model;
-use crate::link::Link;
+use crate::link::{Link, pause};
 use crate::site::Site;
 use crate::update::Updates;
 
@@ -100,15 +100,20 @@ async fn send(
     messages: Vec<pb::SubmitMaskedRequest>,
 ) -> Option<Input> {
     let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
-    match link.upload(messages).await {
-        Ok(receipt) => {
-            tracing::info!(%run, bytes, "update sent");
-            Some(Input::Received(ann_hash, sent, Box::new(receipt)))
+    let mut backoff = refused();
+    loop {
+        match link.upload(messages.clone()).await {
+            Ok(receipt) => {
+                tracing::info!(%run, bytes, "update sent");
+                return Some(Input::Received(ann_hash, sent, Box::new(receipt)));
+            }
+            Err(error) if error.is_final() => {
+                tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
+                return Some(Input::DropOut(ann_hash));
+            }
+            Err(error) => tracing::warn!(%run, %error, "the upload failed; sending it again"),
         }
-        Err(error) => {
-            tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
-            Some(Input::DropOut(ann_hash))
-        }
+        pause(&mut backoff).await;
     }
 }
 

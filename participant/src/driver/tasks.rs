@@ -1,11 +1,16 @@
 //! What outputs ask for, each in a task of its own. One of each kind runs at a time; all may be done twice.
+//!
+//! A task asks until it is answered, since one refusal or one altered answer must not silence a site. What ends the asking is the end of
+//! what it is for: an attempt, an epoch, a model. A task never outlives that.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use veilsum_common::limits::HOLD_MAX_MS;
 use veilsum_common::time::Timestamp;
 use veilsum_common::{RunId, Span};
 use veilsum_daemon::backoff::Backoff;
+use veilsum_daemon::entropy;
 use veilsum_engine::participant::session::SessionPhase;
 use veilsum_engine::participant::{Contribution, Event, Step};
 use veilsum_engine::rejection::Rejection;
@@ -20,10 +25,15 @@ use veilsum_secagg::message::{
 
 use super::sending::Sending;
 use super::training::Training;
-use super::{Driver, Input, RunError, Sitting, Task};
+use super::{Driver, Input, RunError, Running, Sitting, Task};
 use crate::link::{self, HandIn, LinkError};
 use crate::site::Site;
 use crate::update::PinnedUpdate;
+
+/// Waits before something refused is asked for again: a blip is over in the first, and the last costs nobody anything.
+const REFUSED: (Span, Span) = (Span::from_ms(250), Span::from_secs(30));
+/// An empty answer to a poll within this time was not held.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// Polls for one run until the loop is gone.
 pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc::Sender<Input>) {
@@ -31,7 +41,12 @@ pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc:
     let mut cursor = Vec::new();
     let hold_ms = u32::try_from(HOLD_MAX_MS).expect("below a minute");
     loop {
+        let asked = Instant::now();
         match site.link.poll(Some(run), cursor.clone(), hold_ms).await {
+            Ok(news) if news.notices.is_empty() && asked.elapsed() < SOON => {
+                cursor = news.cursor;
+                link::pause(&mut backoff).await; // nothing, at once: no honest coordinator goes on like that
+            }
             Ok(news) => {
                 backoff.reset();
                 cursor.clone_from(&news.cursor);
@@ -52,36 +67,80 @@ pub(super) async fn poll(site: Arc<Site>, run: RunId, inputs: tokio::sync::mpsc:
 }
 
 impl Driver {
-    /// Starts a task unless one of its kind is at it already.
-    pub(super) fn start(
-        &mut self,
-        task: Task,
-        work: impl Future<Output = Option<Input>> + Send + 'static,
-    ) {
-        if !self.busy.insert(task) {
+    /// Starts a task unless one of its kind is at it already; after what it brought last was refused, later each time.
+    fn start(&mut self, task: Task, work: impl Future<Output = Option<Input>> + Send + 'static) {
+        if self.busy.contains_key(&task) {
             return;
         }
-        let inputs = self.inputs.clone();
-        self.tasks.spawn(async move {
+        let doubt = self.doubts.get_mut(&task);
+        let wait = doubt.map(|doubt| doubt.next_wait(u64::from_le_bytes(*entropy::bytes())));
+        let (inputs, number) = (self.inputs.clone(), self.started);
+        self.started += 1;
+        let running = self.tasks.spawn(async move {
+            if let Some(Span(wait_ms)) = wait {
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            }
             let input = work.await;
-            drop(inputs.send(Input::Idle(task)).await);
+            drop(inputs.send(Input::Idle(task, number)).await);
             if let Some(input) = input {
                 drop(inputs.send(input).await);
             }
         });
+        self.busy.insert(task, Running { number, running });
     }
 
-    /// Hands a message in; a refusal for good is logged, and `done` says what follows success.
+    /// What a task brought is refused: it is asked for again, but not at once.
+    pub(super) fn doubt(&mut self, task: Task) {
+        self.doubts.entry(task).or_insert_with(refused);
+    }
+
+    /// Ends the tasks of attempts, epochs and models that are over: nobody waits for what they would bring. `opened` says that a new
+    /// attempt is open, which also ends what was still to be said about older ones.
+    pub(super) fn prune(&mut self, opened: bool) {
+        let machine = &self.machine;
+        let open = machine
+            .attempt()
+            .filter(|_| machine.session() != Some(SessionPhase::Over))
+            .map(|attempt| attempt.hash());
+        let (model, epoch) = (machine.ledger().model(), machine.epoch());
+        let wanted = |task: &Task| match task {
+            Task::Train(trained) => Some(*trained) == model,
+            Task::Commit(hash)
+            | Task::Upload(hash)
+            | Task::Shares(hash)
+            | Task::Judge(hash)
+            | Task::SitOut(hash)
+            | Task::Attest(hash)
+            | Task::Unmask(hash) => Some(*hash) == open,
+            Task::Refuse(_) | Task::Abort(_) => !opened,
+            Task::Join(number)
+            | Task::Roster(number)
+            | Task::Confirm(number)
+            | Task::Witness(number) => *number == epoch,
+        };
+        let run = self.run;
+        self.busy.retain(|task, Running { running, .. }| {
+            let keep = wanted(task);
+            if !keep {
+                running.abort();
+                if let Task::Upload(_) = task {
+                    tracing::warn!(%run, "the attempt is over before the upload is; this site is a dropout of the attempt");
+                }
+            }
+            keep
+        });
+        self.doubts.retain(|task, _| wanted(task));
+    }
+
+    /// Hands a message in until it is durable there; `done` says what follows.
     fn hand_in(&mut self, task: Task, message: HandIn, done: Option<Input>) {
         let (link, run) = (self.site.link.clone(), self.run);
         self.start(task, async move {
-            match link.hand_in(message).await {
-                Ok(()) => done,
-                Err(error) => {
-                    tracing::warn!(%run, %error, "the coordinator refused");
-                    None
-                }
-            }
+            until_answered(run, "a message was refused", || {
+                link.hand_in(message.clone())
+            })
+            .await;
+            done
         });
     }
 
@@ -90,26 +149,22 @@ impl Driver {
     }
 
     pub(super) fn join(&mut self, advertisement: Advertisement) {
-        let key = advertisement.nonce_commit;
+        let epoch = advertisement.epoch;
         let request = pb::JoinEpochRequest {
             run_id: self.run_id(),
             advertisement: Some(advertisement.into()),
         };
-        self.hand_in(
-            Task::HandIn("join", key),
-            HandIn::Join(Box::new(request)),
-            None,
-        );
+        self.hand_in(Task::Join(epoch), HandIn::Join(Box::new(request)), None);
     }
 
     pub(super) fn confirm(&mut self, confirmation: RosterConfirmation) {
-        let key = confirmation.epoch_ctx;
+        let epoch = self.machine.epoch();
         let request = pb::ConfirmRosterRequest {
             run_id: self.run_id(),
-            epoch: self.machine.epoch(),
+            epoch,
             confirmation: Some(confirmation.into()),
         };
-        self.hand_in(Task::HandIn("confirm", key), HandIn::Confirm(request), None);
+        self.hand_in(Task::Confirm(epoch), HandIn::Confirm(request), None);
     }
 
     /// P1 before the Commit leaves; then the Commit, the same bytes every time.
@@ -146,7 +201,7 @@ impl Driver {
             attestation: Some(attestation.into()),
         };
         self.hand_in(
-            Task::HandIn("attest", ann_hash),
+            Task::Attest(ann_hash),
             HandIn::Attest(Box::new(request)),
             None,
         );
@@ -160,7 +215,7 @@ impl Driver {
         };
         let done = Some(Input::Delivered(ann_hash));
         self.hand_in(
-            Task::HandIn("unmask", ann_hash),
+            Task::Unmask(ann_hash),
             HandIn::Unmask(Box::new(request)),
             done,
         );
@@ -172,7 +227,7 @@ impl Driver {
             run_id: self.run_id(),
             attestation: Some(attestation.into()),
         };
-        self.hand_in(Task::HandIn("abort", key), HandIn::Abort(request), None);
+        self.hand_in(Task::Abort(key), HandIn::Abort(request), None);
     }
 
     pub(super) fn decline(&mut self, ann_hash: Digest, why: Decline, done: Option<Input>) {
@@ -181,11 +236,11 @@ impl Driver {
             ann_hash: ann_hash.0.to_vec(),
             reason: pb::DeclineReason::from(why).into(),
         };
-        self.hand_in(
-            Task::HandIn("decline", ann_hash),
-            HandIn::Decline(request),
-            done,
-        );
+        let task = match done {
+            Some(_) => Task::SitOut(ann_hash),
+            None => Task::Refuse(ann_hash),
+        };
+        self.hand_in(task, HandIn::Decline(request), done);
     }
 
     pub(super) fn fetch_neighbourhood(&mut self, attempt: &Attempt) {
@@ -196,8 +251,31 @@ impl Driver {
             attempt.roster().len(),
         );
         self.start(Task::Upload(ann_hash), async move {
-            let near = link.neighbourhood(run, ann_hash, n).await;
-            logged(run, "neighbours' keys", near).map(|near| Input::Near(ann_hash, near))
+            let ask = || link.neighbourhood(run, ann_hash, n);
+            let near = until_answered(run, "neighbours' keys", ask).await;
+            Some(Input::Near(ann_hash, near))
+        });
+    }
+
+    pub(super) fn fetch_roster(&mut self, epoch: u64, members: u32) {
+        let (link, run) = (self.site.link.clone(), self.run);
+        self.start(Task::Roster(epoch), async move {
+            let ask = || link.roster(run, epoch, members);
+            let advertisements = until_answered(run, "roster", ask).await;
+            Some(Input::Roster {
+                epoch,
+                members,
+                advertisements,
+            })
+        });
+    }
+
+    pub(super) fn fetch_second_roster(&mut self, epoch: u64, members: u32) {
+        let (link, run) = (self.site.link.clone(), self.run);
+        self.start(Task::Witness(epoch), async move {
+            let second = link.roster(run, epoch, members).await;
+            let second = logged(run, "the second roster", second);
+            second.map(|advertisements| Input::SecondRoster(epoch, advertisements))
         });
     }
 
@@ -209,8 +287,8 @@ impl Driver {
             attempt.roster().len(),
         );
         self.start(Task::Shares(ann_hash), async move {
-            let items = link.shares(run, ann_hash, n).await;
-            logged(run, "shares", items).map(|items| Input::Shares(ann_hash, items))
+            let items = until_answered(run, "shares", || link.shares(run, ann_hash, n)).await;
+            Some(Input::Shares(ann_hash, items))
         });
     }
 
@@ -222,9 +300,9 @@ impl Driver {
             attempt.roster().len(),
         );
         self.start(Task::Judge(ann_hash), async move {
-            let items = link.survivors(run, ann_hash, n).await;
-            logged(run, "survivors", items)
-                .map(|items| Input::Survivors(ann_hash, Box::new(proposal), items))
+            let ask = || link.survivors(run, ann_hash, n);
+            let items = until_answered(run, "survivors", ask).await;
+            Some(Input::Survivors(ann_hash, Box::new(proposal), items))
         });
     }
 
@@ -305,8 +383,13 @@ impl Driver {
         }
         let masking = match self.machine.masking(near) {
             Ok(masking) => masking,
+            Err(Rejection::Protocol(error)) if error.culprits().is_some() => {
+                tracing::error!(run = %self.run, %error, "nothing was masked and nothing sent; asking again");
+                return self.ask_again(Task::Upload(ann_hash));
+            }
             Err(rejection) => return self.not_masking(&rejection),
         };
+        self.machine.mask_with(near);
         if self.machine.session() != Some(SessionPhase::Submitting)
             && !self.step(ann_hash, Step::Submitting)?
         {
@@ -329,6 +412,7 @@ impl Driver {
             rounding,
         };
         self.busy.remove(&Task::Upload(ann_hash));
+        self.doubts.remove(&Task::Upload(ann_hash));
         self.start(Task::Upload(ann_hash), sending.run());
         Ok(())
     }
@@ -338,6 +422,29 @@ impl Driver {
         self.machine.drop_out();
         Ok(())
     }
+}
+
+/// Asks until there is an answer: only the end of the task ends it.
+async fn until_answered<T, F>(run: RunId, what: &'static str, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, LinkError>>,
+{
+    let mut backoff = refused();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(error) if backoff.failures() == 0 => {
+                tracing::warn!(%run, what, %error, "the coordinator refused; asking again");
+            }
+            Err(error) => tracing::debug!(%run, what, %error, "refused again"),
+        }
+        link::pause(&mut backoff).await;
+    }
+}
+
+/// The waits before something refused is asked for again.
+pub(super) fn refused() -> Backoff {
+    Backoff::new(REFUSED.0, REFUSED.1)
 }
 
 /// The answer, or a logged refusal.

@@ -131,6 +131,7 @@ fn t15_without_keeping_to_the_first_cohort_a_second_one_exposes_the_victims_upda
     let refusal = fed.site(VICTIM).believe(now, shown);
     let twice = Fault::Equivocation("cohort").by_coordinator();
     assert_eq!(refusal, Rejection::Protocol(twice));
+    fed.site(VICTIM).lose("attempt/1/1/near"); // nor keeps to the keys it was first masked with
     let victim = &fed.sites[VICTIM as usize];
     let numbers = own(&fed, VICTIM, &announcement_of(&fed).model_hash);
     let masking = masking(&fed, victim, &second);

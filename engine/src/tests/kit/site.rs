@@ -624,6 +624,7 @@ impl Site {
             .machine
             .masking(&near)
             .inspect_err(|_| self.machine.drop_out())?;
+        self.machine.mask_with(&near);
         let own = self.own();
         if matches!(self.machine.session(), Some(SessionPhase::Committed { .. })) {
             self.step(at, Step::Submitting)?;

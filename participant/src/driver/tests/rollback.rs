@@ -45,3 +45,18 @@ async fn t72_a_store_from_before_an_abort_that_was_signed_takes_no_part() {
         );
     }
 }
+
+#[tokio::test]
+async fn t72_a_restored_store_keeps_no_secret() {
+    let bench = Bench::new();
+    let backup = sign(&bench, &[1], 2).await;
+    bench.restore(&backup);
+    let stream = replay::stream(bench.run());
+    let secrets = || bench.site().journal().vault(&stream).unwrap().len();
+    assert!(secrets() > 0);
+    for _ in 0..2 {
+        let restarted = restarted(&bench).await;
+        assert!(matches!(restarted, Err(RunError::RolledBack { .. })));
+        assert_eq!(secrets(), 0);
+    }
+}

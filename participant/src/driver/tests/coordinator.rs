@@ -1,0 +1,166 @@
+//! A coordinator that answers what a test lays down, over HTTP/2 without TLS, and refuses everything else.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Stream, iter};
+use tonic::transport::{Endpoint, Server};
+use tonic::{Request, Response, Status, async_trait};
+use veilsum_proto::pb;
+use veilsum_proto::pb::round_service_server::{RoundService, RoundServiceServer};
+
+use crate::link::Link;
+
+type Listed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Answers<T> = Mutex<VecDeque<Result<Vec<T>, Status>>>;
+
+/// What it answers, one after the other.
+#[derive(Default)]
+pub struct Coordinator {
+    pub news: Mutex<VecDeque<pb::PollResponse>>,
+    pub keys: Answers<pb::GetNeighbourKeysResponse>,
+    pub shares: Answers<pb::GetSharesResponse>,
+    pub model: Answers<pb::FetchModelResponse>,
+}
+
+impl Coordinator {
+    /// A way to it; it lives as long as the test's runtime.
+    pub async fn serve(self: &Arc<Self>) -> Link {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let service = RoundServiceServer::from_arc(Arc::clone(self));
+        let serving = Server::builder()
+            .add_service(service)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(serving);
+        Link::new(Endpoint::from_shared(url).unwrap().connect_lazy())
+    }
+}
+
+fn next<T: Send + 'static>(answers: &Answers<T>) -> Result<Response<Listed<T>>, Status> {
+    let answer = answers.lock().unwrap().pop_front();
+    let items = answer.unwrap_or_else(|| Err(Status::not_found("nothing is left to say")))?;
+    Ok(Response::new(Box::pin(iter(items.into_iter().map(Ok)))))
+}
+
+fn refuse<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("no test asks for it"))
+}
+
+#[async_trait]
+impl RoundService for Coordinator {
+    type GetRosterStream = Listed<pb::GetRosterResponse>;
+    type FetchModelStream = Listed<pb::FetchModelResponse>;
+    type GetNeighbourKeysStream = Listed<pb::GetNeighbourKeysResponse>;
+    type GetSharesStream = Listed<pb::GetSharesResponse>;
+    type GetSurvivorsStream = Listed<pb::GetSurvivorsResponse>;
+
+    async fn poll(
+        &self,
+        _: Request<pb::PollRequest>,
+    ) -> Result<Response<pb::PollResponse>, Status> {
+        let news = self.news.lock().unwrap().pop_front();
+        Ok(Response::new(news.unwrap_or_default()))
+    }
+
+    async fn fetch_run(
+        &self,
+        _: Request<pb::FetchRunRequest>,
+    ) -> Result<Response<pb::FetchRunResponse>, Status> {
+        refuse()
+    }
+
+    async fn join_epoch(
+        &self,
+        _: Request<pb::JoinEpochRequest>,
+    ) -> Result<Response<pb::JoinEpochResponse>, Status> {
+        refuse()
+    }
+
+    async fn get_roster(
+        &self,
+        _: Request<pb::GetRosterRequest>,
+    ) -> Result<Response<Self::GetRosterStream>, Status> {
+        refuse()
+    }
+
+    async fn confirm_roster(
+        &self,
+        _: Request<pb::ConfirmRosterRequest>,
+    ) -> Result<Response<pb::ConfirmRosterResponse>, Status> {
+        refuse()
+    }
+
+    async fn fetch_model(
+        &self,
+        _: Request<pb::FetchModelRequest>,
+    ) -> Result<Response<Self::FetchModelStream>, Status> {
+        next(&self.model)
+    }
+
+    async fn commit_round(
+        &self,
+        _: Request<pb::CommitRoundRequest>,
+    ) -> Result<Response<pb::CommitRoundResponse>, Status> {
+        refuse()
+    }
+
+    async fn get_neighbour_keys(
+        &self,
+        _: Request<pb::GetNeighbourKeysRequest>,
+    ) -> Result<Response<Self::GetNeighbourKeysStream>, Status> {
+        next(&self.keys)
+    }
+
+    async fn submit_masked(
+        &self,
+        _: Request<tonic::Streaming<pb::SubmitMaskedRequest>>,
+    ) -> Result<Response<pb::SubmitMaskedResponse>, Status> {
+        refuse()
+    }
+
+    async fn get_shares(
+        &self,
+        _: Request<pb::GetSharesRequest>,
+    ) -> Result<Response<Self::GetSharesStream>, Status> {
+        next(&self.shares)
+    }
+
+    async fn get_survivors(
+        &self,
+        _: Request<pb::GetSurvivorsRequest>,
+    ) -> Result<Response<Self::GetSurvivorsStream>, Status> {
+        refuse()
+    }
+
+    async fn attest_survivors(
+        &self,
+        _: Request<pb::AttestSurvivorsRequest>,
+    ) -> Result<Response<pb::AttestSurvivorsResponse>, Status> {
+        refuse()
+    }
+
+    async fn attest_abort(
+        &self,
+        _: Request<pb::AttestAbortRequest>,
+    ) -> Result<Response<pb::AttestAbortResponse>, Status> {
+        refuse()
+    }
+
+    async fn unmask(
+        &self,
+        _: Request<pb::UnmaskRequest>,
+    ) -> Result<Response<pb::UnmaskResponse>, Status> {
+        refuse()
+    }
+
+    async fn decline(
+        &self,
+        _: Request<pb::DeclineRequest>,
+    ) -> Result<Response<pb::DeclineResponse>, Status> {
+        refuse()
+    }
+}

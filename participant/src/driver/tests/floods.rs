@@ -1,0 +1,115 @@
+//! More, larger or emptier answers than any honest coordinator gives: each is an error with a name, and little of it is kept.
+
+use std::sync::Arc;
+
+use veilsum_common::RunId;
+use veilsum_common::limits::{MAX_CALL_BYTES, MAX_NOTICES};
+use veilsum_proto::pb;
+use veilsum_secagg::Digest;
+
+use super::coordinator::Coordinator;
+use crate::link::LinkError;
+
+const RUN: RunId = RunId::from_bytes([7; 16]);
+const ANN: Digest = Digest([1; 32]);
+
+fn item(ciphertext_bytes: usize) -> pb::GetSharesResponse {
+    pb::GetSharesResponse {
+        item: Some(pb::ShareItem {
+            ct: vec![0; ciphertext_bytes].into(),
+            ..pb::ShareItem::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn t24_a_list_is_bounded_in_number_and_size_and_has_no_holes() {
+    let coordinator = Arc::new(Coordinator::default());
+    let link = coordinator.serve().await;
+    let says = |items| coordinator.shares.lock().unwrap().push_back(Ok(items));
+
+    says(vec![pb::GetSharesResponse { item: None }; 3]);
+    let refused = link.shares(RUN, ANN, 5).await.unwrap_err();
+    assert!(refused.to_string().contains("item"), "{refused}");
+    says(vec![item(MAX_CALL_BYTES)]);
+    let refused = link.shares(RUN, ANN, 5).await.unwrap_err();
+    assert!(matches!(refused, LinkError::Status(_)), "{refused}");
+    coordinator
+        .keys
+        .lock()
+        .unwrap()
+        .push_back(Ok(vec![pb::GetNeighbourKeysResponse { item: None }]));
+    let refused = link.neighbourhood(RUN, ANN, 5).await.unwrap_err();
+    assert!(refused.to_string().contains("item"), "{refused}");
+    let path = pb::NeighbourItem {
+        item: Some(pb::neighbour_item::Item::Own(pb::MerklePath::default())),
+    };
+    let own = pb::GetNeighbourKeysResponse { item: Some(path) };
+    coordinator
+        .keys
+        .lock()
+        .unwrap()
+        .push_back(Ok(vec![own; 100_000]));
+    let refused = link.neighbourhood(RUN, ANN, 5).await.unwrap_err();
+    assert!(
+        matches!(refused, LinkError::TooMany { limit: 6 }),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn t24_pieces_of_a_model_are_neither_empty_nor_unset_nor_too_many() {
+    let coordinator = Arc::new(Coordinator::default());
+    let link = coordinator.serve().await;
+    let piece = |offset: u64, data: &[u8]| pb::FetchModelResponse {
+        chunk: Some(pb::BlobChunk {
+            offset,
+            blake3: blake3::hash(data).as_bytes().to_vec(),
+            data: data.to_vec().into(),
+            ..pb::BlobChunk::default()
+        }),
+    };
+    let says = |pieces| coordinator.model.lock().unwrap().push_back(Ok(pieces));
+    let whole = Digest::of_bulk(b"model");
+
+    says(vec![piece(0, b""); 1000]);
+    let refused = link.model(RUN, whole, 100).await.unwrap_err();
+    assert!(matches!(refused, LinkError::Piece), "{refused}");
+    says(vec![pb::FetchModelResponse { chunk: None }]);
+    let refused = link.model(RUN, whole, 100).await.unwrap_err();
+    assert!(refused.to_string().contains("chunk"), "{refused}");
+    says(vec![piece(0, b"mod"), piece(3, b"el")]);
+    let refused = link.model(RUN, whole, 4).await.unwrap_err();
+    assert!(
+        matches!(refused, LinkError::TooLong { limit_bytes: 4 }),
+        "{refused}"
+    );
+    says(vec![piece(0, b"mod"), piece(3, b"el")]);
+    assert_eq!(link.model(RUN, whole, 5).await.unwrap(), b"model");
+}
+
+#[tokio::test]
+async fn t24_an_answer_to_a_poll_has_no_more_notices_than_it_may() {
+    let coordinator = Arc::new(Coordinator::default());
+    let link = coordinator.serve().await;
+    for (count, taken) in [(MAX_NOTICES, true), (MAX_NOTICES + 1, false)] {
+        let notices = vec![pb::Notice::default(); count];
+        let cursor = Vec::new();
+        coordinator
+            .news
+            .lock()
+            .unwrap()
+            .push_back(pb::PollResponse { notices, cursor });
+        assert_eq!(link.poll(Some(RUN), Vec::new(), 0).await.is_ok(), taken);
+    }
+    let cursor = vec![0; 1000];
+    let news = pb::PollResponse {
+        cursor,
+        ..pb::PollResponse::default()
+    };
+    coordinator.news.lock().unwrap().push_back(news);
+    assert!(
+        link.poll(Some(RUN), Vec::new(), 0).await.is_err(),
+        "nothing so long is sent back"
+    );
+}
