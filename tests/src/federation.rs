@@ -204,13 +204,18 @@ impl Federation {
         drop(self.participants[site].take());
     }
 
-    /// A channel with a member's certificate.
+    /// A channel to the coordinator, with a member's certificate.
     pub fn channel(&self, name: &str) -> Channel {
+        self.channel_to(name, &self.url())
+    }
+
+    /// A channel with a member's certificate.
+    pub fn channel_to(&self, name: &str, url: &str) -> Channel {
         let dir = self.dir(name);
         let credentials =
             tls::Credentials::load(&dir.join("tls.pem"), &dir.join("tls.key")).unwrap();
         let trust = tls::Trust::load(&self.ca(), &[]).unwrap();
-        link::connect(&self.url(), tls::client(&credentials, &trust).unwrap()).unwrap()
+        link::connect(url, tls::client(&credentials, &trust).unwrap()).unwrap()
     }
 
     pub fn operator(&self) -> RunServiceClient<Channel> {

@@ -39,6 +39,8 @@ pub enum Moment {
 
 /// The way of one site to the coordinator.
 pub struct Proxy {
+    /// Where it stands.
+    pub url: String,
     gate: Arc<Gate>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -73,6 +75,14 @@ impl Sent {
 }
 
 impl Sent {
+    /// One message that no site ever sent, to be said all the same.
+    pub fn made_up(call: Call, message: &[u8]) -> Self {
+        Self {
+            call: call.to_owned(),
+            bytes: Mutex::new(lie::framed(message.to_vec().into())),
+        }
+    }
+
     /// The same bytes to the same call once more; waits for the whole answer.
     pub async fn again(&self, channel: Channel) {
         let body = self.bytes.lock().unwrap().clone();
@@ -108,11 +118,8 @@ impl Proxy {
             tls::Credentials::load(&dir.join("tls.pem"), &dir.join("tls.key")).unwrap();
         let trust = tls::Trust::load(&federation.ca(), &[]).unwrap();
         let (_, config) = watch::channel(tls::server(&credentials, &trust).unwrap());
-        federation.edit(
-            site,
-            &federation.url(),
-            &format!("https://127.0.0.1:{port}"),
-        );
+        let url = format!("https://127.0.0.1:{port}");
+        federation.edit(site, &federation.url(), &url);
 
         let gate = Arc::new(Gate {
             held: watch::Sender::default(),
@@ -127,7 +134,7 @@ impl Proxy {
         });
         let never = std::future::pending();
         let task = tokio::spawn(serve(listener, config, service, Limits::default(), never));
-        Self { gate, task }
+        Self { url, gate, task }
     }
 
     /// Holds every such call from now on, and lets go what was held before.

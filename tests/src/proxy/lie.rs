@@ -87,7 +87,8 @@ fn messages(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-fn framed(message: Bytes) -> Vec<u8> {
+/// A message as gRPC frames it.
+pub fn framed(message: Bytes) -> Vec<u8> {
     let mut frame = vec![0];
     frame.put_u32(u32::try_from(message.len()).unwrap());
     frame.extend_from_slice(&message);
