@@ -191,7 +191,7 @@ pub const MAX_HANDSHAKES: usize = 64;
 pub const HANDSHAKE_MS: u64 = 5_000;
 /// From the handshake to the first bytes of HTTP/2, which every client sends with the end of its own.
 pub const PREFACE_MS: u64 = 5_000;
-/// From those to the first call: clients connect because they have one.
+/// From the handshake to the first call: clients connect because they have one.
 pub const FIRST_CALL_MS: u64 = 10_000;
 /// Longest drain of a coordinator that stops: leaves a service manager's minute to the rest.
 pub const DRAIN_MS: u64 = 30_000;

@@ -21,7 +21,6 @@ use hyper_util::{
 };
 use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::{JoinError, JoinSet},
@@ -34,10 +33,12 @@ use veilsum_common::limits;
 use veilsum_daemon::refusal::Refusal;
 
 mod guests;
+mod heard;
 #[cfg(test)]
 mod tests;
 
 pub use guests::{Entered, Guest, Guests};
+use heard::Heard;
 
 /// The certificate with which the peer of a request has authenticated itself.
 #[derive(Clone, Debug)]
@@ -68,9 +69,9 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// The same for an operator, whose every command is a connection.
     pub connections_per_operator: usize,
-    /// From the handshake to the first bytes of HTTP/2.
+    /// From the handshake to the first bytes of HTTP/2 from the peer.
     pub preface_timeout: Duration,
-    /// From those to the first call.
+    /// From the handshake to the first call.
     pub first_call_timeout: Duration,
     /// From the request to stop to the end of the last call; what runs then is cut off.
     pub drain_timeout: Duration,
@@ -263,15 +264,7 @@ where
         tracing::warn!(%peer, ?guest, "connection closed: its peer has too many");
         return;
     }
-    let preface = begin_http2(stream, door.limits.preface_timeout);
-    let stream = tokio::select! {
-        stream = preface => stream,
-        () = stopped(&mut door.stopping) => return,
-    };
-    let Some(stream) = stream else {
-        tracing::info!(%peer, ?guest, "connection closed: it does not begin as HTTP/2 does, or not in time");
-        return;
-    };
+    let (stream, begun) = Heard::new(stream);
     let (first_call, called) = watch::channel(false);
     let service = TowerToHyperService::new(presenting(certificate, first_call, service));
     let mut connection = pin!(http2().serve_connection(TokioIo::new(stream), service));
@@ -282,7 +275,11 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = no_call(called, door.limits.first_call_timeout) => {
+        () = overdue(begun, door.limits.preface_timeout) => {
+            tracing::info!(%peer, ?guest, "connection closed: it did not begin as HTTP/2 does");
+            return;
+        }
+        () = overdue(called, door.limits.first_call_timeout) => {
             tracing::info!(%peer, ?guest, "connection closed: nobody called");
             return;
         }
@@ -292,25 +289,10 @@ where
     }
 }
 
-/// Reads what every HTTP/2 connection begins with, since hyper would wait for it without end; hyper reads it again.
-async fn begin_http2<S: AsyncRead + AsyncWrite>(
-    stream: S,
-    timeout: Duration,
-) -> Option<impl AsyncRead + AsyncWrite> {
-    let (mut reader, writer) = tokio::io::split(stream);
-    let mut preface = [0; PREFACE.len()];
-    let read = time::timeout(timeout, reader.read_exact(&mut preface)).await;
-    if !matches!(read, Ok(Ok(_))) || preface != *PREFACE {
-        return None;
-    }
-    let again = io::Cursor::new(preface).chain(reader);
-    Some(tokio::io::join(again, writer))
-}
-
-/// Returns if nobody has called for `timeout`.
-async fn no_call(mut called: watch::Receiver<bool>, timeout: Duration) {
+/// Returns if what must come has not come for `timeout`.
+async fn overdue(mut come: watch::Receiver<bool>, timeout: Duration) {
     // If the sender is gone, so is the connection, whose end is awaited beside this.
-    if time::timeout(timeout, called.wait_for(|called| *called))
+    if time::timeout(timeout, come.wait_for(|come| *come))
         .await
         .is_ok()
     {
@@ -369,7 +351,5 @@ fn http2() -> http2::Builder<TokioExecutor> {
     http2
 }
 
-/// The first bytes of every HTTP/2 connection (RFC 9113, section 3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// After an accept that failed for want of file descriptors or memory: long enough to spare the processor, short beside a handshake.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -7,7 +7,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
     task::JoinHandle,
 };
@@ -209,13 +209,26 @@ async fn a_connection_that_never_begins_http2_is_closed() {
     })
     .await;
     let config = served.authority.client();
-    let mut silent = dial(served.address, config.clone()).await.unwrap();
-    assert_closed(&mut silent).await;
-    let mut foreign = dial(served.address, config).await.unwrap();
-    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    foreign.write_all(request).await.unwrap();
-    assert_closed(&mut foreign).await;
+    for first in [
+        &b""[..],
+        b"PRI * HTTP/2.0",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut stream = dial(served.address, config.clone()).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        read_to_the_end(&mut stream).await;
+    }
     served.call(served.authority.client()).await.unwrap();
+}
+
+/// Sites wait for it, to learn whether their certificate was refused, before they send anything.
+#[tokio::test]
+async fn the_server_speaks_first() {
+    let served = served(PATIENT).await;
+    let mut waiting = dial(served.address, served.authority.client())
+        .await
+        .unwrap();
+    assert!(soon(waiting.read(&mut [0; 9])).await.unwrap() > 0);
 }
 
 #[tokio::test]
@@ -231,8 +244,7 @@ async fn a_connection_without_a_call_is_closed_and_one_with_a_call_is_not() {
         .await
         .unwrap();
     idle.write_all(PREFACE).await.unwrap();
-    // Settings come first, then the end.
-    soon(idle.read_to_end(&mut Vec::new())).await.unwrap_or(0);
+    read_to_the_end(&mut idle).await;
     check(calling).await.unwrap();
     assert!(!served.serving.is_finished());
 }
@@ -292,6 +304,17 @@ async fn assert_closed(stream: &mut (impl AsyncRead + Unpin)) {
     // An end or a reset: either way the other side is gone.
     assert_eq!(soon(stream.read(&mut [0; 1])).await.unwrap_or(0), 0);
 }
+
+/// The server speaks first; then it may end.
+async fn read_to_the_end(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut told = Vec::new();
+    // An end without a farewell is an error of TLS's.
+    soon(stream.read_to_end(&mut told)).await.unwrap_or(0);
+    assert!(!told.is_empty());
+}
+
+/// What every HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A listener with a health service behind a gate.
 struct Served {
