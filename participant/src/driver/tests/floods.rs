@@ -16,7 +16,7 @@ const ANN: Digest = Digest([1; 32]);
 fn item(ciphertext_bytes: usize) -> pb::GetSharesResponse {
     pb::GetSharesResponse {
         item: Some(pb::ShareItem {
-            ct: vec![0; ciphertext_bytes].into(),
+            ct: vec![0; ciphertext_bytes],
             ..pb::ShareItem::default()
         }),
     }
