@@ -6,12 +6,16 @@
     reason = "a test may say plainly that it expects success"
 )]
 
+use std::path::Path;
+use std::process::Command;
+
 use veilsum_proto::convert::{OverRoster as _, Signed};
 use veilsum_proto::pb;
 use veilsum_proto::pb::notice::Notice;
+use veilsum_secagg::keys::VerifyKey;
 use veilsum_secagg::message::{Announcement, Cohort};
 use veilsum_secagg::{Bitmap, Digest};
-use veilsum_tests::{Federation, Proxy, Study, files, over};
+use veilsum_tests::{Federation, Proxy, Study, binary, files, over};
 
 const SITES: u32 = 5;
 
@@ -138,6 +142,46 @@ async fn t15_a_second_cohort_over_the_wire_is_reported_and_changes_nothing() {
     let told = "the coordinator sent what no honest coordinator sends";
     federation.logged("site-0", &[told, "cohort"]).await;
     assert_eq!((run.history[0].cohort, run.history[0].survivors), (5, 5));
+    let key = federation.coordinator_key(&run.run_id).public();
+    convicted_by(&federation.members[0].dir, "two-cohorts", key);
+}
+
+/// The site keeps one proof, beside a running daemon and after the run was forgotten; copied elsewhere it convicts the coordinator.
+fn convicted_by(site: &Path, kind: &str, key: VerifyKey) {
+    let kept = veilsum(site, "participant faults --config site.toml");
+    let [fault] = kept["faults"].as_array().unwrap().as_slice() else {
+        panic!("one proof: {kept}");
+    };
+    assert_eq!(
+        (&fault["kind"], &fault["holds"]),
+        (&kind.into(), &true.into())
+    );
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("proof");
+    let id = fault["id"].as_str().unwrap();
+    let export = format!(
+        "participant faults --config site.toml --export {id} {}",
+        file.display()
+    );
+    veilsum(site, &export);
+    let key = Digest(*key.as_bytes());
+    let verify = format!("verify-fault proof --coordinator-key {key}");
+    let proof = veilsum(elsewhere.path(), &verify);
+    assert_eq!(proof["culprit"]["role"], "coordinator", "{proof}");
+    assert_eq!(proof["culprit"]["key"], key.to_string());
+}
+
+/// The data that a command prints; it must succeed.
+fn veilsum(dir: &Path, line: &str) -> serde_json::Value {
+    let mut command = Command::new(binary("veilsum"));
+    command
+        .args(line.split_whitespace())
+        .arg("--json")
+        .current_dir(dir);
+    let output = command.output().unwrap();
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{line}: {printed}");
+    printed["data"].clone()
 }
 
 /// T-48: everything that a site ever said, said again twice, backwards, in the middle of a run and at its end.
