@@ -169,7 +169,7 @@ fn a_coordinator_cannot_pose_as_a_site_nor_a_site_as_the_coordinator() {
 }
 
 #[test]
-fn an_identity_binding_counts_for_the_site_whose_key_signed_it_and_for_no_other() {
+fn t47_an_identity_binding_counts_for_the_site_whose_key_signed_it_and_for_no_other() {
     let study = Federated::new("study");
     let (a, b) = (
         study.enrol("hospital-a", Role::Participant),

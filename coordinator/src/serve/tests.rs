@@ -43,7 +43,7 @@ async fn a_client_with_a_certificate_is_served_and_known_by_it() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_certificate_is_refused() {
+async fn t47_a_client_without_a_certificate_is_refused() {
     let served = served(Limits::default()).await;
     let mut config = ClientConfig::clone(&served.authority.client());
     config.client_auth_cert_resolver = Arc::new(NoCertificate);
@@ -54,7 +54,7 @@ async fn a_client_without_a_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_foreign_authority_is_refused() {
+async fn t47_a_client_of_a_foreign_authority_is_refused() {
     let served = served(Limits::default()).await;
     let foreign = Authority::new("foreign").issue(ExtendedKeyUsagePurpose::ClientAuth);
     let config = tls::client(&foreign, &served.authority.trust()).unwrap();

@@ -213,7 +213,7 @@ fn a_client_of_the_authority_is_let_in() {
 }
 
 #[test]
-fn a_client_of_a_foreign_authority_is_refused() {
+fn t47_a_client_of_a_foreign_authority_is_refused() {
     let (authority, foreign) = (Authority::new("ca"), Authority::new("foreign"));
     check_client(
         &authority,
@@ -246,7 +246,7 @@ fn a_client_with_a_server_s_certificate_is_refused() {
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused() {
+fn t47_a_client_without_a_certificate_is_refused() {
     let authority = Authority::new("ca");
     let server = server(&authority.issue(&server_leaf()), &authority.trust()).unwrap();
     let bare = ClientConfig::builder_with_provider(crypto())
