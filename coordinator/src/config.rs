@@ -13,6 +13,8 @@ use veilsum_daemon::telemetry::LogFormat;
 pub struct Config {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Where it answers this machine's operators; `None`: nowhere.
+    pub admin: Option<SocketAddr>,
     /// Journal, blobs, keys.
     pub data_dir: PathBuf,
     /// Certificates.
@@ -44,6 +46,8 @@ struct Raw {
     schema: Schema,
     #[serde(deserialize_with = "address")]
     listen: SocketAddr,
+    #[serde(default, deserialize_with = "loopback")]
+    admin: Option<SocketAddr>,
     data_dir: PathBuf,
     tls: Tls,
     #[serde(default)]
@@ -72,6 +76,7 @@ impl Config {
         let Raw {
             schema: Schema::V1,
             listen,
+            admin,
             data_dir,
             tls,
             log,
@@ -79,6 +84,7 @@ impl Config {
         let beside = |file: PathBuf| path.parent().unwrap_or(Path::new(".")).join(file);
         Ok(Self {
             listen,
+            admin,
             data_dir: beside(data_dir),
             tls: Tls {
                 ca: beside(tls.ca),
@@ -93,10 +99,33 @@ impl Config {
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parse("listen", "0.0.0.0:8443", deserializer)
+}
+
+/// Whoever reaches the admin listener is answered, so it must not be reached from elsewhere.
+fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let address = parse("admin", "127.0.0.1:8444", deserializer)?;
+    if address.ip().is_loopback() {
+        Ok(Some(address))
+    } else {
+        Err(D::Error::custom(format!(
+            "admin is {address}, where other machines could reach it without a certificate; use 127.0.0.1 or [::1]"
+        )))
+    }
+}
+
+fn parse<'de, D: Deserializer<'de>>(
+    key: &str,
+    example: &str,
+    deserializer: D,
+) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
         D::Error::custom(format!(
-            "listen is `{text}`; write an IP address and a port, as in 0.0.0.0:8443"
+            "{key} is `{text}`; write an IP address and a port, as in {example}"
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

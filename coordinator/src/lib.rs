@@ -3,6 +3,7 @@
 //! Everything it decides is decided by the machines of `veilsum-engine`; this crate authenticates, journals, stores and computes.
 //! It holds no secret of any site. Entry points: [`server::run`] with a store of the caller's, [`daemon`] from a configuration file.
 
+pub mod admin;
 pub mod ca;
 pub mod config;
 pub mod driver;
@@ -16,6 +17,7 @@ pub mod store;
 pub mod transfer;
 pub mod worker;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -54,14 +56,16 @@ async fn serve_config(config: Config) -> anyhow::Result<()> {
     files::private_directory(&config.data_dir)?;
     let journal = SqliteJournal::open_in(&config.data_dir, entropy::fill)?;
     let blobs = Blobs::new(&config.data_dir.join("blobs"))?;
-    let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.with_context(|| {
-        format!("cannot listen on {}: is another coordinator running, or the port taken? Choose another one under listen", config.listen)
-    })?;
+    let listener = bind(config.listen, "listen").await?;
+    let admin = match config.admin {
+        Some(address) => Some(bind(address, "admin").await?),
+        None => None,
+    };
     tracing::info!(listen = %listener.local_addr()?, "coordinator ready");
     let (_reload, tls) = watch::channel(tls::server(&credentials, &trust)?);
     let parts = server::Parts {
         listener,
+        admin,
         tls,
         federation,
         journal: journal.clone(),
@@ -73,4 +77,10 @@ async fn serve_config(config: Config) -> anyhow::Result<()> {
     journal.close().await;
     tracing::info!("coordinator stopped");
     Ok(served?)
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: is another coordinator running, or the port taken? Choose another one under {key}")
+    })
 }

@@ -1,6 +1,8 @@
 //! The whole coordinator around a store that is given: tests pass their own, `main` passes SQLite.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
 use veilsum_common::ids::RunId;
 use veilsum_common::limits::MAX_PEER_CALLS;
 use veilsum_common::run::RunSpec;
@@ -21,6 +24,7 @@ use veilsum_proto::pb::run_service_server::RunServiceServer;
 use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
 
+use crate::admin;
 use crate::grpc::round_service::Rounds;
 use crate::grpc::run_service::Runs;
 use crate::grpc::{self, Context, Edge};
@@ -33,6 +37,8 @@ use crate::store::{Error as StoreError, Journal, StreamId};
 pub struct Parts<J> {
     /// Where it listens.
     pub listener: TcpListener,
+    /// Where it answers this machine's operators, if anywhere.
+    pub admin: Option<TcpListener>,
     /// Its TLS configuration; a new one counts from the next handshake on.
     pub tls: watch::Receiver<Arc<ServerConfig>>,
     /// Whose certificates count.
@@ -88,7 +94,8 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<RoundServiceServer<Rounds<J>>>().await;
     health.set_serving::<RunServiceServer<Runs<J>>>().await;
-    let routes = grpc::services(&context, Routes::new(health_service));
+    let routes = grpc::services(&context, Routes::new(health_service.clone()));
+    let admin = answer_operators(parts.admin, health_service, shutdown.clone());
 
     let stop = shutdown.clone();
     let serving = serve(
@@ -103,6 +110,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     tokio::pin!(serving);
     tokio::select! {
         () = &mut serving => Ok(()),
+        never = admin => match never {},
         Some(error) = failed.recv() => {
             shutdown.trigger();
             Err(error.into())
@@ -116,6 +124,21 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
             Err(error.into())
         }
     }
+}
+
+/// Answers on the admin listener as long as the caller waits. Its end is nobody's end but its own: sites are served without it.
+async fn answer_operators(
+    listener: Option<TcpListener>,
+    health: HealthServer<impl Health>,
+    shutdown: Shutdown,
+) -> Infallible {
+    if let Some(listener) = listener {
+        let stop = async move { shutdown.triggered().await };
+        if let Err(error) = admin::serve(listener, health, stop).await {
+            tracing::error!(%error, "the admin listener failed; sites are served without it");
+        }
+    }
+    future::pending().await
 }
 
 /// Replays every run in the journal. There is no recovery mode: this is how a coordinator starts.

@@ -13,6 +13,9 @@
 #[allow(clippy::all, unused_qualifications, reason = "generated")]
 pub mod pb {
     include!("gen/veilsum.v1.rs");
+
+    /// The descriptors of the package, encoded: what a reflection service shows.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/veilsum.v1.binpb");
 }
 
 pub mod convert;

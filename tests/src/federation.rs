@@ -377,13 +377,13 @@ impl Drop for Federation {
 }
 
 /// A port that nobody listens on now.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// Waits for something that must come.
-pub(crate) async fn patiently<T>(otherwise: &str, awaited: impl Future<Output = T>) -> T {
+pub async fn patiently<T>(otherwise: &str, awaited: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, awaited)
         .await
         .unwrap_or_else(|_| panic!("{otherwise}, not within {PATIENCE:?}"))

@@ -18,7 +18,7 @@ pub mod simulation;
 pub mod statistics;
 mod study;
 
-pub use federation::{Federation, Member, over};
+pub use federation::{Federation, Member, free_port, over, patiently};
 pub use process::{Process, binary, run_to_end};
 pub use proxy::{Call, Moment, Proxy, Sent};
 pub use study::Study;

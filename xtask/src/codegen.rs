@@ -1,11 +1,13 @@
 //! Rust code from the .proto files, in pure Rust: no protoc, no build script.
 //!
-//! The result is committed, so that a reader sees what is compiled and nobody needs a generator to build;
+//! Beside it their descriptors, which the coordinator shows to tools that ask what services there are. Both are committed, so that a
+//! reader sees what is compiled and nobody needs a generator to build;
 //! `xtask/tests/codegen_in_step.rs` compares it with what the .proto files give.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use protox::prost_reflect::prost::Message as _;
 use protox::prost_reflect::prost_types::FileDescriptorSet;
 
 use crate::Error;
@@ -19,8 +21,11 @@ pub const PROTO_FILES: [&str; 5] = [
     "veilsum/v1/fault.proto",
 ];
 
-/// The one file they give, relative to the workspace.
-pub const GENERATED: &str = "proto/src/gen/veilsum.v1.rs";
+/// The code they give, relative to the workspace.
+pub const CODE: &str = "proto/src/gen/veilsum.v1.rs";
+
+/// Their descriptors, as an encoded `google.protobuf.FileDescriptorSet` without comments, relative to the workspace.
+pub const DESCRIPTORS: &str = "proto/src/gen/veilsum.v1.binpb";
 
 /// Long byte strings: shared rather than copied on their way through the program.
 const SHARED_BYTES: [&str; 2] = [".veilsum.v1.BlobChunk.data", ".veilsum.v1.UploadPiece.data"];
@@ -36,11 +41,21 @@ pub fn descriptors(root: &Path) -> Result<FileDescriptorSet, Error> {
     Ok(protox::compile(PROTO_FILES, [root.join("proto")])?)
 }
 
-/// The generated code, formatted.
+/// What the .proto files give: each generated file with its path relative to the workspace.
 ///
 /// # Errors
 /// If the .proto files do not compile, or there is no place for temporary files.
-pub fn generate(root: &Path) -> Result<String, Error> {
+pub fn generate(root: &Path) -> Result<[(&'static str, Vec<u8>); 2], Error> {
+    let mut descriptors = descriptors(root)?;
+    let code = code(descriptors.clone())?;
+    for file in &mut descriptors.file {
+        file.source_code_info = None;
+    }
+    Ok([(CODE, code), (DESCRIPTORS, descriptors.encode_to_vec())])
+}
+
+/// The code, formatted.
+fn code(descriptors: FileDescriptorSet) -> Result<Vec<u8>, Error> {
     let folder = tempfile::tempdir().map_err(Error::Generate)?;
     let mut builder = tonic_prost_build::configure()
         .out_dir(folder.path())
@@ -50,45 +65,46 @@ pub fn generate(root: &Path) -> Result<String, Error> {
     for path in SHARED_BYTES {
         builder = builder.bytes(path);
     }
-    builder
-        .compile_fds(descriptors(root)?)
-        .map_err(Error::Generate)?;
+    builder.compile_fds(descriptors).map_err(Error::Generate)?;
     read(&folder.path().join("veilsum.v1.rs"))
 }
 
-/// Writes the generated code into the tree; returns its path.
+/// Writes the generated files into the tree; returns their paths.
 ///
 /// # Errors
-/// As [`generate`], or if the file cannot be written.
-pub fn write(root: &Path) -> Result<PathBuf, Error> {
-    let path = root.join(GENERATED);
-    let folder = path.parent().expect("the generated file lies in a folder");
-    fs::create_dir_all(folder).map_err(|source| Error::File {
-        path: folder.to_owned(),
-        source,
-    })?;
-    fs::write(&path, generate(root)?).map_err(|source| Error::File {
-        path: path.clone(),
-        source,
-    })?;
-    Ok(path)
-}
-
-/// Compares the committed code with what the .proto files give.
-///
-/// # Errors
-/// [`Error::Stale`] if they differ; else as [`generate`].
-pub fn check(root: &Path) -> Result<(), Error> {
-    let path = root.join(GENERATED);
-    if read(&path)? == generate(root)? {
-        Ok(())
-    } else {
-        Err(Error::Stale { path })
+/// As [`generate`], or if a file cannot be written.
+pub fn write(root: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut written = Vec::new();
+    for (path, bytes) in generate(root)? {
+        let path = root.join(path);
+        let folder = path.parent().expect("a generated file lies in a folder");
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::File { path, source }
+        };
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+        fs::write(&path, bytes).map_err(failed(&path))?;
+        written.push(path);
     }
+    Ok(written)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::File {
+/// Compares the committed files with what the .proto files give.
+///
+/// # Errors
+/// [`Error::Stale`] if one differs; else as [`generate`].
+pub fn check(root: &Path) -> Result<(), Error> {
+    for (path, bytes) in generate(root)? {
+        let path = root.join(path);
+        if read(&path)? != bytes {
+            return Err(Error::Stale { path });
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File {
         path: path.to_owned(),
         source,
     })

@@ -39,7 +39,11 @@ fn run(words: &[&str]) -> Option<Result<(), Error>> {
         ["lint"] => steps::lint(&root),
         ["doc"] => steps::doc(&root),
         ["licences"] => licences::check(&root),
-        ["codegen"] => codegen::write(&root).map(|path| println!("wrote {}", path.display())),
+        ["codegen"] => codegen::write(&root).map(|paths| {
+            paths
+                .iter()
+                .for_each(|path| println!("wrote {}", path.display()))
+        }),
         ["codegen", "--check"] => codegen::check(&root),
         ["attacks"] => attacks::run(&root),
         ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
