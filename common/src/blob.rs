@@ -34,5 +34,33 @@ impl BlobRef {
     }
 }
 
+/// The name of bytes that come bit by bit.
+#[derive(Clone, Default)]
+pub struct BlobHasher {
+    hasher: blake3::Hasher,
+    len_bytes: u64,
+}
+
+impl BlobHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.len_bytes += bytes.len() as u64;
+    }
+
+    /// How many bytes there were.
+    pub fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// The name of all bytes so far.
+    pub fn finish(&self) -> BlobRef {
+        BlobRef {
+            digest: Digest(*self.hasher.finalize().as_bytes()),
+            len_bytes: self.len_bytes,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

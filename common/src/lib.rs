@@ -15,6 +15,7 @@ pub mod ids;
 pub mod limits;
 pub mod metadata;
 pub mod model;
+pub mod parts;
 pub mod quantise;
 pub mod run;
 pub mod strategy;

@@ -1,12 +1,13 @@
 //! Models as tensors with names, shapes and an order; and the flat vector that is averaged.
 //!
 //! Where it sits: a site turns what its trainer wrote into a flat update here, before quantising; the coordinator turns
-//! the next flat vector into the next checkpoint. A checkpoint is a safetensors file held in memory.
+//! the next flat vector into the next checkpoint. A checkpoint is a safetensors file; values are read from it range by range, so that
+//! neither the file nor the vector need fit in memory.
 //!
 //! The order of tensors, and so of the flat vector, is that of the data in the *initial* model's file. safetensors does
 //! not keep insertion order, and an update's file may have any: tensors are always found by name.
 //!
-//! What it deliberately does not do: read files, average, clip.
+//! What it deliberately does not do: open files (a [`Source`] is given), average, clip.
 
 use serde::{Deserialize, Serialize};
 use veilsum_secagg::Digest;
@@ -15,14 +16,16 @@ mod checkpoint;
 mod error;
 mod flat;
 mod float;
+mod next;
 mod selection;
+mod source;
 
-pub use checkpoint::UpdateKind;
+pub use checkpoint::{Checkpoint, UpdateKind};
 pub use error::{File, ModelError};
-pub use flat::{apply, check_finite, flatten, flatten_delta};
+pub use flat::{Delta, Flat};
+pub use next::Next;
 pub use selection::{Selection, glob_matches};
-
-use checkpoint::Checkpoint;
+pub use source::Source;
 
 use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TENSOR_NAME, MAX_TENSORS};
 
@@ -66,14 +69,6 @@ pub enum Dtype {
 }
 
 impl Layout {
-    /// Reads the layout of the safetensors file `model`.
-    ///
-    /// # Errors
-    /// [`ModelError`] if it is not a safetensors file, has no tensors or goes beyond a limit.
-    pub fn read(model: &[u8]) -> Result<Self, ModelError> {
-        Ok(Checkpoint::parse(model, File::Model)?.layout)
-    }
-
     /// The layout with these tensors, as it came over the wire.
     ///
     /// # Errors

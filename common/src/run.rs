@@ -16,7 +16,7 @@ use veilsum_secagg::{Digest, PROTOCOL_VERSION};
 use crate::ids::{RunId, digest_hex, shown};
 use crate::limits::{CHUNK_ELEMS, DEFAULT_COHORT, EPOCH_ROUNDS, EPOCH_SECONDS, MAX_RUN_BYTES};
 use crate::metadata::Metadata;
-use crate::model::{self, Layout, ModelError, Selection, TensorSpec};
+use crate::model::{Checkpoint, File, Layout, ModelError, Selection, Source, TensorSpec};
 use crate::quantise::{QUANTISER_VERSION, QuantiseError, Quantiser, ring_bits};
 use crate::study::raw::RawStudy;
 use crate::study::{ClipKind, Study, StudyError};
@@ -34,7 +34,7 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
-    /// The run of `study` that starts from the safetensors file `initial_model`.
+    /// The run of `study` that starts from the safetensors file `initial_model`, of which every float must be finite.
     ///
     /// # Errors
     /// [`RunError`]: the model cannot be used, does not fit the study, or is too large to describe.
@@ -42,10 +42,11 @@ impl RunSpec {
         study: &Study,
         run_id: RunId,
         coordinator_pk: [u8; 32],
-        initial_model: &[u8],
+        initial_model: &dyn Source,
     ) -> Result<Self, RunError> {
-        let layout = Layout::read(initial_model)?;
-        model::check_finite(&layout, initial_model)?;
+        let model = Checkpoint::open(initial_model, File::Model)?;
+        model.check_finite()?;
+        let layout = model.layout().clone();
         let spec = Self::derive(study.clone(), run_id, coordinator_pk, layout)?;
         let len_bytes = spec.to_bytes().len();
         if len_bytes > MAX_RUN_BYTES {

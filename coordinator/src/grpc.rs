@@ -5,6 +5,7 @@ mod edge;
 pub mod round_service;
 pub mod run_service;
 pub mod status;
+mod submission;
 mod upload;
 
 use std::collections::BTreeMap;

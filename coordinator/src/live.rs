@@ -31,6 +31,7 @@ use crate::driver::{self, Handle, Post};
 use crate::feed::Presence;
 use crate::metrics;
 use crate::store::blobs::{Blobs, Error as BlobError};
+use crate::store::staging::Staging;
 use crate::store::{Entry, Error as StoreError, Journal, StreamId};
 use crate::worker::{self, Inputs, JobError};
 
@@ -44,7 +45,7 @@ pub struct Shared<J> {
     /// What is kept: descriptions and models.
     pub blobs: Blobs,
     /// Staged uploads, apart from the rest, since a start sweeps away those that nothing names.
-    pub uploads: Blobs,
+    pub uploads: Staging,
     /// Where each run's `metrics.jsonl` lies.
     pub runs_dir: PathBuf,
     /// Takes the reason when the process must exit.
@@ -384,7 +385,7 @@ impl<J: Journal> LiveRun<J> {
         let Some(round) = self.round() else { return };
         let event = loop {
             match self.final_job(&round, model).await {
-                Some(Err(JobError::Store(error @ BlobError::Io { .. }))) => {
+                Some(Err(error @ (JobError::Store(BlobError::Io { .. }) | JobError::Disk(_)))) => {
                     tracing::error!(run = %self.id(), %error, "the final job waits for the disk");
                     tokio::time::sleep(JOB_PAUSE).await;
                 }
@@ -422,7 +423,7 @@ impl<J: Journal> LiveRun<J> {
         let uploads = self.shared.uploads.clone();
         let stream = StreamId::round(self.id(), next.epoch, next.seq);
         let removed = tokio::task::spawn_blocking(move || {
-            if let Err(error) = uploads.discard_uploads(stream) {
+            if let Err(error) = uploads.discard(stream) {
                 tracing::warn!(%error, "staged uploads could not be removed; the next start tries again");
             }
         });

@@ -1,6 +1,6 @@
 //! The whole coordinator around a store that is given: tests pass their own, `main` passes SQLite.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future;
 use std::path::PathBuf;
@@ -17,11 +17,9 @@ use veilsum_common::run::RunSpec;
 use veilsum_daemon::files;
 use veilsum_daemon::identity::Federation;
 use veilsum_daemon::shutdown::Shutdown;
-use veilsum_engine::round;
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
 use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
-use veilsum_secagg::Digest;
 use veilsum_secagg::keys::{Identity, Seed};
 
 use crate::admin;
@@ -31,6 +29,7 @@ use crate::grpc::{self, Context, Edge};
 use crate::live::{LiveRun, Shared};
 use crate::serve::{Limits, serve};
 use crate::store::blobs::{Blobs, Error as BlobError};
+use crate::store::staging::Staging;
 use crate::store::{Error as StoreError, Journal, StreamId};
 
 /// What a coordinator is made from.
@@ -78,7 +77,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let shared = Arc::new(Shared {
         journal: parts.journal,
         blobs: parts.blobs,
-        uploads: Blobs::new(&parts.data_dir.join("uploads"))?,
+        uploads: Staging::new(&parts.data_dir.join("uploads"))?,
         runs_dir: parts.data_dir.join("runs"),
         fatal,
     });
@@ -199,8 +198,8 @@ async fn bring_back<J: Journal>(
     Ok(live)
 }
 
-/// Removes staged uploads that no attempt in flight names: of a process that ended between the bytes and their entry, or between the end
-/// of an attempt and what it discards. Nothing else is swept, since a model outlives a journal that was lost.
+/// Removes the uploads of attempts that are over: of a process that ended before it discarded them. What an attempt in flight has of
+/// uploads stays, whether they were accepted or not.
 async fn sweep_uploads<J: Journal>(shared: &Shared<J>) -> Result<(), ServerError> {
     let mut newest = BTreeMap::new();
     for stream in shared.journal.open().await? {
@@ -208,39 +207,14 @@ async fn sweep_uploads<J: Journal>(shared: &Shared<J>) -> Result<(), ServerError
             newest.insert(run, stream); // in order: an earlier attempt is over
         }
     }
-    let mut named = BTreeSet::new();
-    for stream in newest.into_values() {
-        match staged_by(shared, stream).await {
-            Ok(digests) => named.extend(digests),
-            Err(error) if error.concerns_one_stream() => {
-                tracing::warn!(%error, "no staged upload is removed, since one may belong to this attempt");
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let swept = shared.uploads.sweep(&named)?;
+    let swept = shared.uploads.sweep(&newest.into_values().collect())?;
     if swept > 0 {
-        tracing::info!(swept, "removed staged uploads that nothing names");
+        tracing::info!(
+            attempts = swept,
+            "removed uploads of attempts that are over"
+        );
     }
     Ok(())
-}
-
-/// What the uploads of one attempt are called.
-async fn staged_by<J: Journal>(
-    shared: &Shared<J>,
-    stream: StreamId,
-) -> Result<Vec<Digest>, StoreError> {
-    let mut digests = Vec::new();
-    let entries = shared.journal.read(stream, 0).await?;
-    for (number, entry) in (0..).zip(&entries).skip(1) {
-        let event = round::Event::decode(&entry.payload)
-            .map_err(|_| StoreError::Diverged { stream, number })?;
-        if let round::Event::Uploaded(upload) = event {
-            digests.push(upload.blob.digest);
-        }
-    }
-    Ok(digests)
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ pub mod blobs;
 mod chain;
 #[cfg(test)]
 mod conformance;
+mod disk;
 mod lock;
 pub mod memory;
 pub mod seal;
 pub mod sqlite;
+pub mod staging;
 #[cfg(test)]
 mod tests;
 

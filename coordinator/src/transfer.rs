@@ -1,21 +1,21 @@
-//! Bytes in and out: a masked update from the stream into a staged blob, and models out.
+//! Bytes in and out: the parts of a masked update into a staged upload, and models out.
 //!
-//! An upload is wholly in or wholly out: its chunks are hashed as they come and written to one blob of exactly the run's length;
-//! only a whole, signed and durable upload becomes an event. What its trailer says is checked in between, by `grpc/upload.rs`, so that
-//! nothing is kept of an upload that nobody has signed.
+//! A part is wholly in or wholly out: its chunks are hashed and written as they come, and it counts once all of them are there, have the
+//! digest that its sender named, and are durable. What the trailer of the whole upload says is checked by `grpc/upload.rs`.
 
 mod download;
 mod turns;
 
-use veilsum_common::blob::BlobRef;
+use std::sync::Arc;
+
 use veilsum_common::limits::PIECE_BYTES;
+use veilsum_common::parts::part_digest;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
-use veilsum_secagg::params::Params;
-use veilsum_secagg::participant::chunk_root;
-use veilsum_secagg::ring::{check_packed, packed_len};
+use veilsum_secagg::ring::check_packed;
 
-use crate::store::blobs::{BlobWriter, Blobs, Error as BlobError, Slot};
+use crate::store::blobs::Error as BlobError;
+use crate::store::staging::Upload;
 
 #[cfg(test)]
 mod tests;
@@ -23,38 +23,52 @@ mod tests;
 pub use download::Download;
 pub use turns::{NoTurn, Turn, Turns};
 
-/// Why an upload was not taken.
+/// Why a piece of an upload was not taken. The part that it belongs to is void then; what is durable stays.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
+    /// There is no such part.
+    #[error("a piece of part {part}, the upload has {count} parts")]
+    NoPart {
+        /// Which it says.
+        part: u64,
+        /// How many there are.
+        count: u64,
+    },
+    /// The part is durable already.
+    #[error("part {part} is here already; send the parts that are missing")]
+    Known {
+        /// Which.
+        part: u64,
+    },
     /// Pieces do not follow each other.
-    #[error("the upload's next byte is {expected}, the piece begins at {found}")]
+    #[error(
+        "the next byte of part {part} is {expected}, the piece begins at {found} of part {found_part}"
+    )]
     Offset {
-        /// Bytes so far.
+        /// The part under way.
+        part: u64,
+        /// Its bytes so far.
         expected: u64,
+        /// Whose piece it is.
+        found_part: u64,
         /// Where the piece begins.
         found: u64,
     },
-    /// More bytes than the run's vectors have.
-    #[error("the upload has more than the {limit_bytes} bytes of the run's vectors")]
+    /// More bytes than the part has.
+    #[error("part {part} has {limit_bytes} bytes, and more came")]
     TooLong {
-        /// Length of a packed vector.
+        /// Which.
+        part: u64,
+        /// Its length.
         limit_bytes: u64,
     },
-    /// Fewer bytes than the run's vectors have.
-    #[error("the upload ended after {have_bytes} of {need_bytes} bytes")]
-    TooShort {
-        /// Bytes that came.
-        have_bytes: u64,
-        /// Length of a packed vector.
-        need_bytes: u64,
-    },
-    /// A piece is not what its hash says.
+    /// A part is not what its digest says.
     #[error(
-        "the piece at byte {offset} does not have the BLAKE3 it came with; it was damaged on the way, send it again"
+        "part {part} does not have the digest it came with; it was damaged on the way, send it again"
     )]
     Damaged {
-        /// Where it begins.
-        offset: u64,
+        /// Which.
+        part: u64,
     },
     /// A piece is longer than a piece may be.
     #[error("a piece of {have_bytes} bytes, at most {limit_bytes} are allowed")]
@@ -65,10 +79,20 @@ pub enum UploadError {
         limit_bytes: usize,
     },
     /// A piece has no bytes: a stream of them would never end.
-    #[error("the piece at byte {offset} has no bytes")]
+    #[error("the piece at byte {offset} of part {part} has no bytes")]
     Empty {
+        /// Its part.
+        part: u64,
         /// Where it would begin.
         offset: u64,
+    },
+    /// The trailer came too early.
+    #[error("the trailer came while {missing} of {count} parts are missing")]
+    Missing {
+        /// Parts that are not durable.
+        missing: u64,
+        /// Parts of the upload.
+        count: u64,
     },
     /// A chunk's padding is not zero.
     #[error(transparent)]
@@ -78,158 +102,123 @@ pub enum UploadError {
     Store(#[from] BlobError),
 }
 
-/// An upload on its way in.
+/// One site's upload while its pieces come: at most one part is under way.
 pub struct Intake {
-    writer: BlobWriter,
-    ring_bits: u8,
-    lens: Vec<u32>,
+    upload: Arc<Upload>,
+    part: Option<Part>,
+}
+
+/// A part under way.
+struct Part {
+    number: u64,
+    /// The chunk that is being filled.
+    next: u64,
     hashes: Vec<Digest>,
     chunk: Vec<u8>,
-    total_bytes: u64,
+    taken_bytes: u64,
 }
 
 impl Intake {
-    /// Reserves room for one packed vector of the run.
+    /// Goes on with what is there.
+    pub fn new(upload: Arc<Upload>) -> Self {
+        Self { upload, part: None }
+    }
+
+    /// Takes the next piece; tells which part is durable, if that was the last piece of it.
     ///
     /// # Errors
-    /// [`UploadError::Store`], for instance when the disk is full.
-    pub fn begin(params: &Params, blobs: &Blobs) -> Result<Self, UploadError> {
-        let ring_bits = params.config().m;
-        let mut lens: Vec<u32> = (0..params.chunks())
-            .map(|chunk| params.chunk_len(chunk))
-            .collect();
-        let total_bytes = packed_bytes(params);
-        lens.reverse();
-        Ok(Self {
-            writer: blobs.stage(total_bytes)?,
-            ring_bits,
-            lens,
-            hashes: Vec::new(),
-            chunk: Vec::new(),
-            total_bytes,
+    /// [`UploadError`].
+    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<Option<u64>, UploadError> {
+        let mut part = match self.part.take() {
+            Some(part) => part,
+            None => self.begin(piece.part)?,
+        };
+        check_piece(piece, &part)?;
+        let mut rest = &piece.data[..];
+        while !rest.is_empty() {
+            rest = self.fill(&mut part, rest)?;
+        }
+        part.taken_bytes += piece.data.len() as u64;
+        if part.next < self.upload.parts().chunks_of(part.number).end {
+            self.part = Some(part);
+            return Ok(None);
+        }
+        if part_digest(&part.hashes).0[..] != piece.digest[..] {
+            return Err(UploadError::Damaged { part: part.number });
+        }
+        self.upload.keep(part.number, &part.hashes)?;
+        Ok(Some(part.number))
+    }
+
+    /// The root over all chunks, which are all durable.
+    ///
+    /// # Errors
+    /// [`UploadError::Missing`].
+    pub fn root(&self) -> Result<Digest, UploadError> {
+        let count = self.upload.parts().count();
+        let missing = || (0..count).filter(|part| !self.upload.has(*part)).count() as u64;
+        self.upload.root().ok_or_else(|| UploadError::Missing {
+            missing: missing(),
+            count,
         })
     }
 
-    /// Takes the next piece.
-    ///
-    /// # Errors
-    /// [`UploadError`]; the upload is void then.
-    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<(), UploadError> {
-        let expected = self.writer.written_bytes() + self.chunk.len() as u64;
-        check_piece(piece, expected)?;
-        let mut rest = &piece.data[..];
-        while !rest.is_empty() {
-            rest = self.fill(rest)?;
+    fn begin(&self, number: u64) -> Result<Part, UploadError> {
+        let (part, count) = (number, self.upload.parts().count());
+        if number >= count {
+            return Err(UploadError::NoPart { part, count });
         }
-        Ok(())
+        if self.upload.has(number) {
+            return Err(UploadError::Known { part });
+        }
+        Ok(Part {
+            number,
+            next: self.upload.parts().chunks_of(number).start,
+            hashes: Vec::new(),
+            chunk: Vec::new(),
+            taken_bytes: 0,
+        })
     }
 
     /// Fills the current chunk from `bytes`; a full one is hashed and written. Gives what is left.
-    fn fill<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], UploadError> {
-        let limit_bytes = self.total_bytes;
-        let len = *self
-            .lens
-            .last()
-            .ok_or(UploadError::TooLong { limit_bytes })?;
-        let need = packed_len(len, self.ring_bits);
-        let (taken, rest) = bytes.split_at(bytes.len().min(need - self.chunk.len()));
-        self.chunk.extend_from_slice(taken);
-        if self.chunk.len() == need {
-            check_packed(&self.chunk, self.ring_bits, len)?;
-            self.hashes.push(Digest::of_bulk(&self.chunk));
-            self.writer.write(&self.chunk)?;
-            self.chunk.clear();
-            self.lens.pop();
+    fn fill<'a>(&self, part: &mut Part, bytes: &'a [u8]) -> Result<&'a [u8], UploadError> {
+        let parts = self.upload.parts();
+        if part.next == parts.chunks_of(part.number).end {
+            return Err(UploadError::TooLong {
+                part: part.number,
+                limit_bytes: parts.part_bytes(part.number),
+            });
+        }
+        let need = parts.chunk_bytes(part.next);
+        let (taken, rest) = bytes.split_at(bytes.len().min(need - part.chunk.len()));
+        part.chunk.extend_from_slice(taken);
+        if part.chunk.len() == need {
+            check_packed(&part.chunk, parts.ring_bits(), parts.chunk_len(part.next))?;
+            part.hashes.push(Digest::of_bulk(&part.chunk));
+            self.upload.write(part.next, &part.chunk)?;
+            part.chunk.clear();
+            part.next += 1;
         }
         Ok(rest)
     }
-
-    /// Ends the pieces: gives what arrived, not durable yet, and the root over its chunks.
-    ///
-    /// # Errors
-    /// [`UploadError::TooShort`].
-    pub fn complete(self) -> Result<Arrived, UploadError> {
-        let short = UploadError::TooShort {
-            have_bytes: self.writer.written_bytes() + self.chunk.len() as u64,
-            need_bytes: self.total_bytes,
-        };
-        if !self.lens.is_empty() {
-            return Err(short);
-        }
-        let chunk_root = chunk_root(&self.hashes).ok_or(short)?;
-        Ok(Arrived {
-            writer: self.writer,
-            chunk_root,
-        })
-    }
 }
 
-/// A whole upload that nobody has vouched for yet. Dropped, it leaves nothing behind.
-pub struct Arrived {
-    writer: BlobWriter,
-    /// The root over the chunks that arrived.
-    pub chunk_root: Digest,
-}
-
-impl Arrived {
-    /// Makes it durable as an upload of `slot`; only for one whose trailer was checked against the chunk root.
-    ///
-    /// # Errors
-    /// [`BlobError`].
-    pub fn stage(self, slot: &Slot) -> Result<BlobRef, BlobError> {
-        self.writer.finish_upload(slot)
-    }
-}
-
-/// The pieces of an upload that is known already: counted, and thrown away.
-pub struct Skipping {
-    next: u64,
-    total_bytes: u64,
-}
-
-impl Skipping {
-    /// Expects one packed vector of the run.
-    pub fn new(params: &Params) -> Self {
-        let total_bytes = packed_bytes(params);
-        Self {
-            next: 0,
-            total_bytes,
-        }
-    }
-
-    /// Lets the next piece go by.
-    ///
-    /// # Errors
-    /// As [`Intake::piece`].
-    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<(), UploadError> {
-        check_piece(piece, self.next)?;
-        self.next += piece.data.len() as u64;
-        if self.next > self.total_bytes {
-            return Err(UploadError::TooLong {
-                limit_bytes: self.total_bytes,
-            });
-        }
-        Ok(())
-    }
-}
-
-fn packed_bytes(params: &Params) -> u64 {
-    (0..params.chunks())
-        .map(|chunk| packed_len(params.chunk_len(chunk), params.config().m) as u64)
-        .sum()
-}
-
-/// A piece must follow the one before, have bytes and not too many of them, and be what its hash says.
-fn check_piece(piece: &pb::UploadPiece, expected: u64) -> Result<(), UploadError> {
+/// A piece must follow the one before, and have bytes and not too many of them.
+fn check_piece(piece: &pb::UploadPiece, part: &Part) -> Result<(), UploadError> {
     let (have_bytes, limit_bytes) = (piece.data.len(), PIECE_BYTES);
-    if piece.offset != expected {
+    if (piece.part, piece.offset) != (part.number, part.taken_bytes) {
         return Err(UploadError::Offset {
-            expected,
+            part: part.number,
+            expected: part.taken_bytes,
+            found_part: piece.part,
             found: piece.offset,
         });
     }
     if have_bytes == 0 {
-        return Err(UploadError::Empty { offset: expected });
+        return Err(UploadError::Empty {
+            part: part.number,
+            offset: piece.offset,
+        });
     }
     if have_bytes > limit_bytes {
         return Err(UploadError::Piece {
@@ -237,9 +226,5 @@ fn check_piece(piece: &pb::UploadPiece, expected: u64) -> Result<(), UploadError
             limit_bytes,
         });
     }
-    if blake3::hash(&piece.data).as_bytes()[..] == piece.blake3[..] {
-        Ok(())
-    } else {
-        Err(UploadError::Damaged { offset: expected })
-    }
+    Ok(())
 }

@@ -4,6 +4,9 @@
 //! target must not exist yet), and the directory is forced to disk: after a crash there is the old content or the new
 //! one, never a part. What the bytes mean is the caller's business.
 
+mod draft;
+mod reading;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -11,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
+
+pub use draft::Draft;
+pub use reading::Reading;
 
 use crate::entropy;
 

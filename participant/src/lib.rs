@@ -12,6 +12,7 @@ pub mod journal;
 pub mod keystore;
 pub mod leftovers;
 pub mod link;
+pub mod models;
 mod replay;
 pub mod runs;
 pub mod site;

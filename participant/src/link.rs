@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -14,11 +15,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status, Streaming};
+use veilsum_common::RunId;
 use veilsum_common::limits::{
     MAX_CALL_BYTES, MAX_CURSOR_BYTES, MAX_MESSAGE_BYTES, MAX_NOTICES, MAX_PART_BYTES,
 };
 use veilsum_common::time::Span;
-use veilsum_common::{BlobRef, RunId};
 use veilsum_daemon::backoff::Backoff;
 use veilsum_daemon::entropy;
 use veilsum_daemon::refusal::Refusal;
@@ -234,14 +235,11 @@ impl Link {
     where
         F: Future<Output = Result<T, LinkError>>,
     {
-        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        let mut backoff = backoff();
         loop {
             match call(client.clone(), request.clone()).await {
-                Err(LinkError::Status(status)) if is_passing(&status) => {
-                    tracing::debug!(why = explain(&status), "asking again");
-                    pause(&mut backoff).await;
-                }
-                answered => return answered,
+                Ok(answer) => return Ok(answer),
+                Err(error) => wait_out(error, &mut backoff).await?,
             }
         }
     }
@@ -328,30 +326,23 @@ impl Link {
         .await
     }
 
-    /// A model by its hash.
+    /// The pieces of a model from `offset` on; not repeated here, since only the caller knows how much it has.
     ///
     /// # Errors
-    /// [`LinkError::Model`] if the bytes are not what the hash says; no training then.
+    /// [`LinkError`].
     pub async fn model(
         &self,
         run: RunId,
         digest: Digest,
-        limit_bytes: u64,
-    ) -> Result<Vec<u8>, LinkError> {
+        offset: u64,
+    ) -> Result<Pieces, LinkError> {
         let request = pb::FetchModelRequest {
             run_id: run.as_bytes().to_vec(),
             digest: digest.0.to_vec(),
-            offset: 0,
+            offset,
         };
-        let bytes = Self::persist(&self.parts, request, |mut client, request| async move {
-            join(client.fetch_model(request).await?.into_inner(), limit_bytes).await
-        })
-        .await?;
-        if BlobRef::of(&bytes).digest == digest {
-            Ok(bytes)
-        } else {
-            Err(LinkError::Model { expected: digest })
-        }
+        let answer = self.parts.clone().fetch_model(request).await?;
+        Ok(Pieces(answer.into_inner()))
     }
 
     /// What this site needs to mask.
@@ -480,6 +471,26 @@ pub enum HandIn {
     Decline(pb::DeclineRequest),
 }
 
+/// Waits between the tries of one call.
+pub fn backoff() -> Backoff {
+    Backoff::new(RETRY.0, RETRY.1)
+}
+
+/// Waits before the next try, if the fault is a passing one.
+///
+/// # Errors
+/// Any other fault, as it came.
+pub async fn wait_out(error: LinkError, backoff: &mut Backoff) -> Result<(), LinkError> {
+    match error {
+        LinkError::Status(status) if is_passing(&status) => {
+            tracing::debug!(why = explain(&status), "asking again");
+            pause(backoff).await;
+            Ok(())
+        }
+        final_one => Err(final_one),
+    }
+}
+
 /// Waits before the next try.
 pub async fn pause(backoff: &mut Backoff) {
     let wait = backoff.next_wait(u64::from_le_bytes(*entropy::bytes()));
@@ -502,24 +513,26 @@ async fn collect<T, U>(
     Ok(all)
 }
 
-/// The bytes of a blob, each piece checked, at most `limit_bytes`.
-async fn join(
-    mut stream: Streaming<pb::FetchModelResponse>,
-    limit_bytes: u64,
-) -> Result<Vec<u8>, LinkError> {
-    let mut whole = Vec::new();
-    while let Some(message) = stream.message().await? {
+/// A model on its way here.
+pub struct Pieces(Streaming<pb::FetchModelResponse>);
+
+impl Pieces {
+    /// The piece that begins at `offset`; none if that is the end.
+    ///
+    /// # Errors
+    /// [`LinkError::Piece`] if another one came, or its bytes are not those of its hash.
+    pub async fn next(&mut self, offset: u64) -> Result<Option<Bytes>, LinkError> {
+        let Some(message) = self.0.message().await? else {
+            return Ok(None);
+        };
         let piece = convert::required("chunk", message.chunk)?;
-        let follows = piece.offset == whole.len() as u64 && !piece.data.is_empty();
-        if !follows || blake3::hash(&piece.data).as_bytes()[..] != piece.blake3[..] {
-            return Err(LinkError::Piece);
+        let follows = piece.offset == offset && !piece.data.is_empty();
+        if follows && blake3::hash(&piece.data).as_bytes()[..] == piece.blake3[..] {
+            Ok(Some(piece.data))
+        } else {
+            Err(LinkError::Piece)
         }
-        if (whole.len() + piece.data.len()) as u64 > limit_bytes {
-            return Err(LinkError::TooLong { limit_bytes });
-        }
-        whole.extend_from_slice(&piece.data);
     }
-    Ok(whole)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use veilsum_common::SiteName;
+use veilsum_common::{RunId, SiteName};
 use veilsum_daemon::shutdown::Shutdown;
 use veilsum_daemon::{binding, clock};
 use veilsum_engine::policy::Policy;
@@ -13,6 +13,7 @@ use veilsum_secagg::participant::Binding;
 
 use crate::journal::Journal;
 use crate::link::Link;
+use crate::models::Models;
 use crate::trainer::Hook;
 
 /// Life of a binding: it is made anew for every epoch, and an epoch lasts a week.
@@ -71,6 +72,12 @@ impl Site {
     /// The journal; a poisoned lock only means that another run's task panicked between two transactions.
     pub fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The models of a run.
+    pub fn models(&self, run: RunId) -> Models {
+        let limit_bytes = self.policy.max_update_bytes;
+        Models::new(self.link.clone(), run, &self.data_dir, limit_bytes)
     }
 
     /// The organisation's word on this site's identity key, made with its certificate's key.

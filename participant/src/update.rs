@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use veilsum_common::limits::MAX_RESULT_BYTES;
-use veilsum_common::model::{UpdateKind, flatten_delta};
+use veilsum_common::model::{Checkpoint, Delta, Source};
 use veilsum_common::{BlobRef, RunId, RunSpec};
-use veilsum_daemon::files::{self, FileError};
+use veilsum_daemon::files::{self, Draft, FileError, Reading};
 
 use crate::trainer::WorkDir;
 
@@ -55,7 +55,7 @@ pub struct Expected<'a> {
     /// The run.
     pub run: &'a RunSpec,
     /// The global model that the trainer was given.
-    pub global: &'a [u8],
+    pub global: &'a dyn Source,
     /// `policy.max_update` of the site.
     pub max_update_bytes: u64,
 }
@@ -73,8 +73,8 @@ impl Updates {
 
     /// Checks what the trainer wrote and pins it: on return it is on disk under a name of our own.
     ///
-    /// The bytes that were checked are the bytes that are written, so that nothing the trainer left
-    /// behind can change them. Pinning the same bytes again is no error.
+    /// The bytes are copied first and checked in the copy, so that nothing the trainer left behind can change them. Pinning the
+    /// same bytes again is no error. Cost: the file is read and written once and read again; memory does not grow with it.
     ///
     /// # Errors
     /// [`UpdateError`] says what is wrong with which file. Nothing is pinned then.
@@ -95,11 +95,11 @@ impl Updates {
         let weight = run.study().secagg().weight.weight(num_examples);
         let metadata = run.metadata().encode(weight, num_examples, &metrics)?;
 
-        let update = read(Output::Update, &workdir.update(), max_update_bytes)?;
-        flatten(run, global, &update)?;
-        let blob = BlobRef::of(&update);
+        let draft = self.copy(&workdir.update(), max_update_bytes)?;
+        check(run, global, &draft.read().map_err(UpdateError::Disk)?)?;
+        let blob = draft.blob();
         let path = self.path(&blob);
-        files::write_secret(&path, &update).map_err(UpdateError::Disk)?;
+        draft.keep(&path).map_err(UpdateError::Disk)?;
         Ok(PinnedUpdate {
             blob,
             path,
@@ -110,27 +110,58 @@ impl Updates {
         })
     }
 
-    /// What a pinned update changes of the global model, as one vector.
+    /// A pinned update, to be read.
     ///
     /// # Errors
     /// [`UpdateError::Changed`] when the file is gone or is not what was pinned: the site is then a
     /// dropout of this round.
-    pub fn flatten(
-        &self,
-        blob: &BlobRef,
-        run: &RunSpec,
-        global: &[u8],
-    ) -> Result<Vec<f32>, UpdateError> {
+    pub fn pinned(&self, blob: &BlobRef) -> Result<Reading, UpdateError> {
         let path = self.path(blob);
-        let update = match files::read(&path, blob.len_bytes) {
-            Ok(update) if blob.names(&update) => update,
-            Ok(_) | Err(FileError::TooLong { .. }) => return Err(UpdateError::Changed { path }),
+        let update = match Reading::open(&path) {
             Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Err(UpdateError::Changed { path });
             }
-            Err(error) => return Err(UpdateError::Disk(error)),
+            opened => opened.map_err(UpdateError::Disk)?,
         };
-        flatten(run, global, &update)
+        self.still(blob, &update).map(|()| update)
+    }
+
+    /// Reads all of a pinned update once more: what was sent while it changed must not be vouched for.
+    ///
+    /// # Errors
+    /// As [`Updates::pinned`].
+    pub fn still(&self, blob: &BlobRef, update: &Reading) -> Result<(), UpdateError> {
+        let path = self.path(blob);
+        // A wrong length costs no hashing; a file that shrinks meanwhile has changed as well.
+        let same = update.len_bytes() == blob.len_bytes
+            && match update.blob() {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+                read => read.map_err(|source| unreadable(&path, source))? == *blob,
+            };
+        if same {
+            Ok(())
+        } else {
+            Err(UpdateError::Changed { path })
+        }
+    }
+
+    /// Copies what the trainer wrote, at most `limit_bytes` of it.
+    fn copy(&self, from: &Path, limit_bytes: u64) -> Result<Draft, UpdateError> {
+        let mut file = open(Output::Update, from, limit_bytes)?;
+        let mut draft = Draft::create(&self.dir).map_err(UpdateError::Disk)?;
+        let mut bytes = vec![0; COPY_BYTES];
+        loop {
+            let read = file.read(&mut bytes);
+            let read = read.map_err(|source| Output::Update.unreadable(from, source))?;
+            if read == 0 {
+                return Ok(draft);
+            }
+            let len_bytes = draft.len_bytes() + read as u64;
+            if len_bytes > limit_bytes {
+                return Err(Output::Update.too_long(len_bytes, limit_bytes));
+            }
+            draft.write(&bytes[..read]).map_err(UpdateError::Disk)?;
+        }
     }
 
     /// Erases an update that no attempt needs any more. One that is gone is no error.
@@ -181,25 +212,40 @@ fn read_result(path: &Path) -> Result<Reported, UpdateError> {
     serde_json::from_slice(&text).map_err(|source| UpdateError::Result { source })
 }
 
-fn flatten(run: &RunSpec, global: &[u8], update: &[u8]) -> Result<Vec<f32>, UpdateError> {
-    let kind = UpdateKind::read(update)?;
-    Ok(flatten_delta(
-        run.layout(),
-        run.selection(),
-        global,
-        update,
-        kind,
-    )?)
+/// Goes through all values of the update once.
+fn check(run: &RunSpec, global: &dyn Source, update: &dyn Source) -> Result<(), UpdateError> {
+    let (layout, selection) = (run.layout(), run.selection());
+    let update = Checkpoint::update(update, layout)?;
+    let global = Checkpoint::model(global, layout)?;
+    let mut delta = Delta::new(&global, &update, layout, selection)?;
+    let mut values = vec![0.0; CHECK_ELEMS];
+    let mut first = 0;
+    while first < delta.elements() {
+        let left = usize::try_from(delta.elements() - first).unwrap_or(usize::MAX);
+        let some = &mut values[..left.min(CHECK_ELEMS)];
+        delta.values(first, some)?;
+        first += some.len() as u64;
+    }
+    Ok(())
 }
 
-/// Reads a file that somebody else wrote: no link is followed, no pipe is waited for, and what is
-/// checked is the file that was opened.
+/// Reads a short file that somebody else wrote.
 fn read(file: Output, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, UpdateError> {
-    let unreadable = |source: io::Error| UpdateError::Unreadable {
-        file,
-        path: path.into(),
-        source,
-    };
+    let opened = open(file, path, limit_bytes)?;
+    let mut bytes = Vec::new();
+    let read = opened
+        .take(limit_bytes.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|source| file.unreadable(path, source))?;
+    match u64::try_from(read) {
+        Ok(len_bytes) if len_bytes <= limit_bytes => Ok(bytes),
+        _ => Err(file.too_long(limit_bytes.saturating_add(1), limit_bytes)),
+    }
+}
+
+/// Opens a file that somebody else wrote: no link is followed, no pipe is waited for, and what is checked is the file that was opened.
+fn open(file: Output, path: &Path, limit_bytes: u64) -> Result<File, UpdateError> {
+    let unreadable = |source| file.unreadable(path, source);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOENT) => {
@@ -225,23 +271,18 @@ fn read(file: Output, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, UpdateEr
             found,
         });
     }
-    let too_long = |len_bytes| UpdateError::TooLong {
-        file,
-        len_bytes,
-        limit_bytes,
-    };
     if meta.len() > limit_bytes {
-        return Err(too_long(meta.len()));
+        return Err(file.too_long(meta.len(), limit_bytes));
     }
-    let mut bytes = Vec::new();
-    let read = opened
-        .take(limit_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    match u64::try_from(read) {
-        Ok(len_bytes) if len_bytes <= limit_bytes => Ok(bytes),
-        _ => Err(too_long(limit_bytes.saturating_add(1))),
-    }
+    Ok(opened)
+}
+
+fn unreadable(path: &Path, source: io::Error) -> UpdateError {
+    UpdateError::Disk(FileError::Io {
+        act: files::Act::Read,
+        path: path.into(),
+        source,
+    })
 }
 
 fn found_kind(kind: std::fs::FileType) -> Option<FoundKind> {
@@ -252,6 +293,11 @@ fn found_kind(kind: std::fs::FileType) -> Option<FoundKind> {
         _ => Some(FoundKind::Special),
     }
 }
+
+/// Bytes copied at once: enough for the hash to use all the width of the processor.
+const COPY_BYTES: usize = 256 * 1024;
+/// Elements checked at once.
+const CHECK_ELEMS: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -77,7 +77,7 @@ impl Simulation {
         let key = Identity::from_seed(&seed("coordinator", 0));
         let study = Study::parse(study).unwrap();
         let (id, public) = (RunId::from_bytes([7; 16]), *key.public().as_bytes());
-        let spec = Arc::new(RunSpec::from_study(&study, id, public, model).unwrap());
+        let spec = Arc::new(RunSpec::from_study(&study, id, public, &model).unwrap());
         let identity = |site| Arc::new(Identity::from_seed(&seed("identity", site)));
         let mut identities: Vec<_> = (0..sites).map(identity).collect();
         // in roster order, so that site k is member k

@@ -11,7 +11,7 @@
 use prost::Message as _;
 use veilsum_common::RunSpec;
 use veilsum_common::blob::BlobRef;
-use veilsum_common::model;
+use veilsum_common::model::{Checkpoint, Flat, Next};
 use veilsum_engine::round::{Computed, Round};
 use veilsum_proto::pb;
 use veilsum_secagg::ring::{centred, pack, unpack};
@@ -191,12 +191,14 @@ fn plain_step(spec: &RunSpec, global: &[u8], contributions: &[Clear]) -> Vec<u8>
     }
     let weight = spec.metadata().decode(&metadata).unwrap().weight;
     let (layout, selection) = (spec.layout(), spec.selection());
-    let last = model::flatten(layout, selection, global).unwrap();
+    let checkpoint = Checkpoint::model(&global, layout).unwrap();
+    let flat = || Flat::new(&checkpoint, layout, selection).unwrap();
+    let last = flat().whole().unwrap();
     let mut next = vec![0.0; last.len()];
     spec.study()
         .strategy()
         .step(&last, &sum, weight, spec.quantiser(), &mut next);
-    model::apply(layout, selection, global, &next).unwrap()
+    Next::new(flat()).unwrap().whole(&next).unwrap()
 }
 
 #[test]

@@ -23,3 +23,13 @@ fn json_keeps_a_name() {
     assert_eq!(serde_json::from_str::<BlobRef>(&json).unwrap(), name);
     assert!(serde_json::from_str::<BlobRef>(&json.replace("6437", "xyzw")).is_err());
 }
+
+#[test]
+fn bytes_that_come_bit_by_bit_have_the_same_name() {
+    let mut hasher = BlobHasher::default();
+    for byte in b"abc" {
+        hasher.update(&[*byte]);
+    }
+    assert_eq!(hasher.len_bytes(), 3);
+    assert_eq!(hasher.finish(), BlobRef::of(b"abc"));
+}

@@ -1,14 +1,15 @@
-//! A safetensors file in memory: its layout, and where each tensor's bytes lie.
+//! A safetensors file: its layout, and where each tensor's bytes lie. Only the header is in memory.
 //!
-//! The `safetensors` crate checks that offsets cover the file without holes and agree with shapes. Before it sees a byte
-//! of the header, the header's length is bounded; afterwards our own limits are checked.
+//! The `safetensors` crate checks that offsets have no holes and agree with shapes. Before it sees a byte of the header, the header's
+//! length is bounded; afterwards the file's length and our own limits are checked.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use safetensors::SafeTensors;
+use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
+use super::source::Source;
 use super::{Dtype, File, Layout, ModelError, TensorSpec};
 use crate::ids::shown;
 use crate::limits::MAX_MODEL_HEADER_BYTES;
@@ -22,44 +23,26 @@ pub enum UpdateKind {
     Delta,
 }
 
-impl UpdateKind {
-    /// Reads the metadata key `veilsum.kind` of an update. Without it the tensors are weights, since that is what a
-    /// framework's own save function writes.
-    ///
-    /// # Errors
-    /// [`ModelError`] if the key has another value, or the file is not a safetensors file.
-    pub fn read(update: &[u8]) -> Result<Self, ModelError> {
-        let (_, metadata) = read_header(update, File::Update)?;
-        let kind = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(KIND_KEY));
-        match kind.map(String::as_str) {
-            None | Some("weights") => Ok(Self::Weights),
-            Some("delta") => Ok(Self::Delta),
-            Some(other) => Err(ModelError::Kind {
-                found: shown(other),
-            }),
-        }
-    }
-}
-
-/// A parsed file. Borrows the bytes; copies nothing but names and shapes.
-pub(super) struct Checkpoint<'a> {
-    pub(super) layout: Layout,
-    bytes: &'a [u8],
-    /// By name: index in the layout, and the place of the data in `bytes`.
-    places: BTreeMap<String, (usize, Range<usize>)>,
+/// A safetensors file whose header has been read.
+pub struct Checkpoint<'a> {
+    layout: Layout,
+    source: &'a dyn Source,
+    /// By name: the place of the data in the file.
+    places: BTreeMap<String, Range<u64>>,
+    kind: Option<String>,
     file: File,
 }
 
 impl<'a> Checkpoint<'a> {
-    pub(super) fn parse(bytes: &'a [u8], file: File) -> Result<Self, ModelError> {
-        let (header_bytes, metadata) = read_header(bytes, file)?;
-        let data_start = LENGTH_BYTES + header_bytes;
+    /// Reads the header of `source`.
+    ///
+    /// # Errors
+    /// [`ModelError`] if it is not a safetensors file, has no tensors or goes beyond a limit.
+    pub fn open(source: &'a dyn Source, file: File) -> Result<Self, ModelError> {
+        let (data_start, metadata) = read_header(source, file)?;
         let mut places = BTreeMap::new();
         let mut tensors = Vec::new();
-        for (index, name) in metadata.offset_keys().into_iter().enumerate() {
+        for name in metadata.offset_keys() {
             let info = metadata
                 .info(&name)
                 .expect("offset_keys lists the names of the header");
@@ -68,26 +51,29 @@ impl<'a> Checkpoint<'a> {
                 tensor: shown(&name),
                 dtype: info.dtype.to_string(),
             })?;
-            let shape = info
-                .shape
-                .iter()
-                .map(|dimension| *dimension as u64)
-                .collect();
+            let shape = info.shape.iter().map(|dimension| *dimension as u64);
+            let shape = shape.collect();
             let (start, end) = info.data_offsets;
-            places.insert(name.clone(), (index, data_start + start..data_start + end));
+            let place = data_start + start as u64..data_start + end as u64;
+            places.insert(name.clone(), place);
             tensors.push(TensorSpec { name, dtype, shape });
         }
+        let kind = metadata.metadata().as_ref();
         Ok(Self {
             layout: Layout::checked(tensors, file)?,
-            bytes,
+            source,
             places,
+            kind: kind.and_then(|entries| entries.get(KIND_KEY)).cloned(),
             file,
         })
     }
 
     /// Parses the global model, which must have exactly `layout`.
-    pub(super) fn model(bytes: &'a [u8], layout: &Layout) -> Result<Self, ModelError> {
-        let checkpoint = Self::parse(bytes, File::Model)?;
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; or a tensor is missing, unexpected, of another shape or type.
+    pub fn model(source: &'a dyn Source, layout: &Layout) -> Result<Self, ModelError> {
+        let checkpoint = Self::open(source, File::Model)?;
         checkpoint.fits(layout)?;
         match layout
             .tensors
@@ -103,27 +89,57 @@ impl<'a> Checkpoint<'a> {
     }
 
     /// Parses an update: a subset of the tensors of `layout`, each with the model's shape and type.
-    pub(super) fn update(bytes: &'a [u8], layout: &Layout) -> Result<Self, ModelError> {
-        let checkpoint = Self::parse(bytes, File::Update)?;
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`]; or a tensor is unexpected, of another shape or type.
+    pub fn update(source: &'a dyn Source, layout: &Layout) -> Result<Self, ModelError> {
+        let checkpoint = Self::open(source, File::Update)?;
         checkpoint.fits(layout)?;
         Ok(checkpoint)
     }
 
+    /// Its tensors, in the order of their data.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// What its tensors hold, by the metadata key `veilsum.kind`. Without it they are weights, since that is what a framework's own save
+    /// function writes.
+    ///
+    /// # Errors
+    /// [`ModelError::Kind`] if the key has another value.
+    pub fn kind(&self) -> Result<UpdateKind, ModelError> {
+        match self.kind.as_deref() {
+            None | Some("weights") => Ok(UpdateKind::Weights),
+            Some("delta") => Ok(UpdateKind::Delta),
+            Some(other) => Err(ModelError::Kind {
+                found: shown(other),
+            }),
+        }
+    }
+
+    /// Whose file it is.
+    pub(super) fn file(&self) -> File {
+        self.file
+    }
+
+    /// How long the file is.
+    pub(super) fn len_bytes(&self) -> u64 {
+        self.source.len_bytes()
+    }
+
     /// Where the data of the tensor called `name` lies in the file.
-    pub(super) fn place(&self, name: &str) -> Result<Range<usize>, ModelError> {
+    pub(super) fn place(&self, name: &str) -> Result<Range<u64>, ModelError> {
         let missing = || ModelError::Missing {
             file: self.file,
             tensor: name.to_owned(),
         };
-        self.places
-            .get(name)
-            .map(|(_, place)| place.clone())
-            .ok_or_else(missing)
+        self.places.get(name).cloned().ok_or_else(missing)
     }
 
-    /// The data of the tensor called `name`.
-    pub(super) fn data(&self, name: &str) -> Result<&'a [u8], ModelError> {
-        Ok(&self.bytes[self.place(name)?])
+    /// Fills `out` with the file's bytes from `offset` on.
+    pub(super) fn read(&self, out: &mut [u8], offset: u64) -> Result<(), ModelError> {
+        read(self.source, self.file, out, offset)
     }
 
     /// Every tensor of this file is one of `layout`, with its shape and type.
@@ -162,19 +178,41 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// Bounds the header, then parses it.
-fn read_header(bytes: &[u8], file: File) -> Result<(usize, Metadata), ModelError> {
-    if let Some(length) = bytes.first_chunk::<LENGTH_BYTES>() {
-        let header_bytes = u64::from_le_bytes(*length);
-        if header_bytes > MAX_MODEL_HEADER_BYTES {
-            return Err(ModelError::Header {
-                file,
-                header_bytes,
-                limit_bytes: MAX_MODEL_HEADER_BYTES,
-            });
-        }
+/// Bounds the header, then parses it; with it, where the data begins.
+fn read_header(source: &dyn Source, file: File) -> Result<(u64, Metadata), ModelError> {
+    let format = |source| ModelError::Format { file, source };
+    let len_bytes = source.len_bytes();
+    if len_bytes < LENGTH_BYTES {
+        return Err(format(SafeTensorError::HeaderTooSmall));
     }
-    SafeTensors::read_metadata(bytes).map_err(|source| ModelError::Format { file, source })
+    let mut length = [0; 8];
+    read(source, file, &mut length, 0)?;
+    let header_bytes = u64::from_le_bytes(length);
+    if header_bytes > MAX_MODEL_HEADER_BYTES {
+        return Err(ModelError::Header {
+            file,
+            header_bytes,
+            limit_bytes: MAX_MODEL_HEADER_BYTES,
+        });
+    }
+    let data_start = LENGTH_BYTES + header_bytes;
+    if data_start > len_bytes {
+        return Err(format(SafeTensorError::InvalidHeaderLength));
+    }
+    let bounded = usize::try_from(header_bytes).expect("a few MiB fit in memory");
+    let mut header = vec![0; bounded];
+    read(source, file, &mut header, LENGTH_BYTES)?;
+    let metadata: Metadata = serde_json::from_slice(&header)
+        .map_err(|error| format(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+    if data_start.checked_add(metadata.data_len() as u64) != Some(len_bytes) {
+        return Err(format(SafeTensorError::MetadataIncompleteBuffer));
+    }
+    Ok((data_start, metadata))
+}
+
+fn read(source: &dyn Source, file: File, out: &mut [u8], offset: u64) -> Result<(), ModelError> {
+    let read = source.read_exact_at(out, offset);
+    read.map_err(|source| ModelError::Unreadable { file, source })
 }
 
 fn dtype(dtype: safetensors::Dtype) -> Option<Dtype> {
@@ -197,5 +235,5 @@ fn dtype(dtype: safetensors::Dtype) -> Option<Dtype> {
 }
 
 /// Bytes of the header's length at the start of a file.
-const LENGTH_BYTES: usize = 8;
+const LENGTH_BYTES: u64 = 8;
 const KIND_KEY: &str = "veilsum.kind";

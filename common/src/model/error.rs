@@ -35,6 +35,9 @@ pub enum ModelError {
         header_bytes: u64,
         limit_bytes: u64,
     },
+    /// The operating system, or a file that was cut short while it was read.
+    #[error("{file} cannot be read: {source}")]
+    Unreadable { file: File, source: std::io::Error },
     /// It is not a safetensors file.
     #[error(
         "{file} is not a valid safetensors file: {source}; write it with a safetensors library"
@@ -164,6 +167,11 @@ pub enum ModelError {
     /// The metadata key `veilsum.kind` holds neither of its values.
     #[error("the update's metadata key `veilsum.kind` is `{found}`; write `weights` or `delta`")]
     Kind { found: String },
+    /// The averaged tensors lie in another order than the layout's: our bug, since every version keeps the header of the first.
+    #[error(
+        "tensor `{tensor}` lies before others in the model file that the layout has before it; this is a bug, please report it"
+    )]
+    Order { tensor: String },
     /// A flat vector of another length than the selection: our bug.
     #[error(
         "the next vector has {have} elements, the model averages {need}; this is a bug, please report it"

@@ -1,192 +1,307 @@
-//! Between checkpoints and the flat f32 vector of the averaged tensors.
+//! The flat f32 vector of the averaged tensors, read from checkpoints range by range.
 //!
 //! F16 and BF16 are widened, F64 is narrowed to f32. Differences are taken in binary64 and rounded once, so a delta of
-//! any type is the nearest f32. A number that is not finite never gets through.
+//! any type is the nearest f32. A number that is not finite never gets through. Memory is one block, whatever the model's size.
 
 use super::checkpoint::Checkpoint;
-use super::float::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16, f64_to_f32};
+use super::float::{bf16_to_f32, f16_to_f32, f64_to_f32};
 use super::{Dtype, File, Layout, ModelError, Selection, TensorSpec, UpdateKind};
 
-/// Checks that every float of the model is finite, the kept tensors included.
-///
-/// # Errors
-/// [`ModelError`] names the tensor, the index and the value; or the file does not have `layout`.
-pub fn check_finite(layout: &Layout, model: &[u8]) -> Result<(), ModelError> {
-    let checkpoint = Checkpoint::model(model, layout)?;
-    for tensor in layout
-        .tensors()
-        .iter()
-        .filter(|tensor| tensor.dtype.is_float())
-    {
-        let data = checkpoint.data(&tensor.name)?;
-        each_element(tensor, |index, at| {
-            finite(File::Model, tensor, index, value(tensor.dtype, data, at)).map(drop)
-        })?;
+impl Checkpoint<'_> {
+    /// Checks that every float of the file is finite, whether it is averaged or not.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the tensor, the index and the value.
+    pub fn check_finite(&self) -> Result<(), ModelError> {
+        let mut block = Block::default();
+        let tensors = self.layout().tensors().iter();
+        for tensor in tensors.filter(|tensor| tensor.dtype.is_float()) {
+            let place = self.place(&tensor.name)?.start;
+            for index in (0..tensor.elements()).step_by(BLOCK_ELEMS) {
+                let left = tensor.elements() - index;
+                let part = Part {
+                    tensor,
+                    first: 0,
+                    place,
+                };
+                block.read(self, part, index, bounded(left, BLOCK_ELEMS))?;
+                block.check(self.file(), tensor, index)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-/// The averaged values of `model`, in the order of the selection.
-///
-/// # Errors
-/// [`ModelError`] if the file does not have `layout`, or a value is not finite as an f32.
-pub fn flatten(
-    layout: &Layout,
-    selection: &Selection,
-    model: &[u8],
-) -> Result<Vec<f32>, ModelError> {
-    let checkpoint = Checkpoint::model(model, layout)?;
-    let mut flat = Vec::with_capacity(capacity(selection));
-    for tensor in selection.averaged(layout) {
-        let data = checkpoint.data(&tensor.name)?;
-        each_element(tensor, |index, at| {
-            let value = finite(File::Model, tensor, index, value(tensor.dtype, data, at))?;
-            flat.push(in_f32(File::Model, tensor, index, value)?);
-            Ok(())
-        })?;
+/// The averaged values of one checkpoint, by their position in the flat vector.
+pub struct Flat<'a> {
+    checkpoint: &'a Checkpoint<'a>,
+    parts: Vec<Part<'a>>,
+    elements: u64,
+    block: Block,
+}
+
+/// Where one averaged tensor lies.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) tensor: &'a TensorSpec,
+    /// In the flat vector, of its first element.
+    pub(super) first: u64,
+    /// In the file, of its first byte.
+    pub(super) place: u64,
+}
+
+impl<'a> Flat<'a> {
+    /// The averaged tensors of `layout` in `checkpoint`.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`] if one of them is not there.
+    pub fn new(
+        checkpoint: &'a Checkpoint<'a>,
+        layout: &'a Layout,
+        selection: &'a Selection,
+    ) -> Result<Self, ModelError> {
+        let (mut parts, mut first) = (Vec::new(), 0);
+        for tensor in selection.averaged(layout) {
+            let place = checkpoint.place(&tensor.name)?.start;
+            parts.push(Part {
+                tensor,
+                first,
+                place,
+            });
+            first += tensor.elements();
+        }
+        Ok(Self {
+            checkpoint,
+            parts,
+            elements: first,
+            block: Block::default(),
+        })
     }
-    Ok(flat)
+
+    /// Length of the flat vector.
+    pub fn elements(&self) -> u64 {
+        self.elements
+    }
+
+    /// Fills `out` with the values from `first` on; the range lies within the vector.
+    ///
+    /// # Errors
+    /// [`ModelError`] if one is not finite as an f32, or the file cannot be read.
+    pub fn values(&mut self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+        let (mut first, mut rest) = (first, out);
+        while !rest.is_empty() {
+            let (part, index, count) = self.place(first, rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            self.block.read(self.checkpoint, part, index, count)?;
+            let file = self.checkpoint.file();
+            self.block.check(file, part.tensor, index)?;
+            narrow(file, part.tensor, index, &self.block.values, now)?;
+            (first, rest) = (first + count as u64, later);
+        }
+        Ok(())
+    }
+
+    /// All values, for a model that fits in memory.
+    ///
+    /// # Errors
+    /// As [`Flat::values`].
+    pub fn whole(&mut self) -> Result<Vec<f32>, ModelError> {
+        let mut values = room(self.elements);
+        self.values(0, &mut values).map(|()| values)
+    }
+
+    /// Which tensor element `at` of the vector is in, which of its elements that is, and how many follow there, at most `most`.
+    fn place(&self, at: u64, most: usize) -> (Part<'a>, u64, usize) {
+        let after = self.parts.partition_point(|part| part.first <= at);
+        let part = self.parts[after - 1];
+        let index = at - part.first;
+        let left = part.tensor.elements() - index;
+        (part, index, bounded(left, most.min(BLOCK_ELEMS)))
+    }
+
+    pub(super) fn parts(&self) -> &[Part<'a>] {
+        &self.parts
+    }
+
+    pub(super) fn checkpoint(&self) -> &'a Checkpoint<'a> {
+        self.checkpoint
+    }
 }
 
 /// What training changed: `update` − `global` for weights, `update` itself for a delta.
 ///
 /// Of the update only the averaged tensors are needed and read. Kept ones may be there, with the model's shape and type;
 /// any other tensor is an error.
-///
-/// # Errors
-/// [`ModelError`] if a tensor is missing, unexpected, of another shape or type, or holds a value that is not finite.
-pub fn flatten_delta(
-    layout: &Layout,
-    selection: &Selection,
-    global: &[u8],
-    update: &[u8],
+pub struct Delta<'a> {
+    global: Flat<'a>,
+    update: Flat<'a>,
     kind: UpdateKind,
-) -> Result<Vec<f32>, ModelError> {
-    let global = Checkpoint::model(global, layout)?;
-    let update = Checkpoint::update(update, layout)?;
-    let mut flat = Vec::with_capacity(capacity(selection));
-    for tensor in selection.averaged(layout) {
-        let (old, new) = (global.data(&tensor.name)?, update.data(&tensor.name)?);
-        each_element(tensor, |index, at| {
-            let new = finite(File::Update, tensor, index, value(tensor.dtype, new, at))?;
-            let delta = match kind {
-                UpdateKind::Delta => new,
-                UpdateKind::Weights => {
-                    new - finite(File::Model, tensor, index, value(tensor.dtype, old, at))?
+}
+
+impl<'a> Delta<'a> {
+    /// Between two checkpoints.
+    ///
+    /// # Errors
+    /// [`ModelError`] if a tensor is missing, or the update says that it is of another kind.
+    pub fn new(
+        global: &'a Checkpoint<'a>,
+        update: &'a Checkpoint<'a>,
+        layout: &'a Layout,
+        selection: &'a Selection,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            kind: update.kind()?,
+            global: Flat::new(global, layout, selection)?,
+            update: Flat::new(update, layout, selection)?,
+        })
+    }
+
+    /// Length of the flat vector.
+    pub fn elements(&self) -> u64 {
+        self.update.elements
+    }
+
+    /// Fills `out` with the values from `first` on; the range lies within the vector.
+    ///
+    /// # Errors
+    /// [`ModelError`] if a value of either file is not finite, a difference is not finite as an f32, or a file cannot be read.
+    pub fn values(&mut self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+        let (mut first, mut rest) = (first, out);
+        while !rest.is_empty() {
+            let (part, index, count) = self.update.place(first, rest.len());
+            let (now, later) = rest.split_at_mut(count);
+            let new = &mut self.update.block;
+            new.read(self.update.checkpoint, part, index, count)?;
+            new.check(File::Update, part.tensor, index)?;
+            if self.kind == UpdateKind::Weights {
+                let (part, index, count) = self.global.place(first, count);
+                let old = &mut self.global.block;
+                old.read(self.global.checkpoint, part, index, count)?;
+                old.check(File::Model, part.tensor, index)?;
+                for (new, old) in new.values.iter_mut().zip(&old.values) {
+                    *new -= old;
                 }
-            };
-            flat.push(in_f32(File::Update, tensor, index, delta)?);
-            Ok(())
-        })?;
+            }
+            narrow(File::Update, part.tensor, index, &new.values, now)?;
+            (first, rest) = (first + count as u64, later);
+        }
+        Ok(())
     }
-    Ok(flat)
+
+    /// All values, for a model that fits in memory.
+    ///
+    /// # Errors
+    /// As [`Delta::values`].
+    pub fn whole(&mut self) -> Result<Vec<f32>, ModelError> {
+        let mut values = room(self.elements());
+        self.values(0, &mut values).map(|()| values)
+    }
 }
 
-/// The checkpoint `global` with its averaged tensors replaced by `next`. Header, metadata, order and kept tensors are
-/// those of `global`, byte for byte; so equal arguments give equal files.
-///
-/// # Errors
-/// [`ModelError`] if a value is not finite or not within the range of its tensor's type.
-pub fn apply(
-    layout: &Layout,
-    selection: &Selection,
-    global: &[u8],
-    next: &[f32],
-) -> Result<Vec<u8>, ModelError> {
-    if next.len() as u64 != selection.elements() {
-        return Err(ModelError::Length {
-            have: next.len() as u64,
-            need: selection.elements(),
-        });
-    }
-    let checkpoint = Checkpoint::model(global, layout)?;
-    let mut bytes = global.to_vec();
-    let mut next = next.iter();
-    for tensor in selection.averaged(layout) {
-        let data = &mut bytes[checkpoint.place(&tensor.name)?];
-        each_element(tensor, |index, at| {
-            let value = *next
-                .next()
-                .expect("the selection's elements are those of its tensors");
-            let range = || ModelError::Range {
-                tensor: tensor.name.clone(),
-                index,
-                value,
-                dtype: tensor.dtype,
-            };
-            write(tensor.dtype, data, at, value).ok_or_else(range)
-        })?;
-    }
-    Ok(bytes)
+/// Some elements of one tensor, widened.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    values: Vec<f64>,
 }
 
-/// Calls `visit` with the index of each element and its position in the tensor's data, in order.
-fn each_element(
+impl Block {
+    /// Reads `count` elements of a float tensor from `index` on.
+    fn read(
+        &mut self,
+        checkpoint: &Checkpoint<'_>,
+        part: Part<'_>,
+        index: u64,
+        count: usize,
+    ) -> Result<(), ModelError> {
+        let dtype = part.tensor.dtype;
+        self.bytes.resize(count * dtype.size_bytes(), 0);
+        let offset = part.place + index * dtype.size_bytes() as u64;
+        checkpoint.read(&mut self.bytes, offset)?;
+        self.values.clear();
+        widen(dtype, &self.bytes, &mut self.values);
+        Ok(())
+    }
+
+    /// `index` is that of the first element.
+    fn check(&self, file: File, tensor: &TensorSpec, index: u64) -> Result<(), ModelError> {
+        // Without a branch for each value, so that the processor looks at several at once.
+        let all = self.values.iter();
+        if all.fold(true, |fine, value| fine & value.is_finite()) {
+            return Ok(());
+        }
+        let found = (index..).zip(&self.values);
+        let (index, value) = found
+            .into_iter()
+            .find(|(_, value)| !value.is_finite())
+            .expect("one of them is not finite");
+        Err(ModelError::NotFinite {
+            file,
+            tensor: tensor.name.clone(),
+            index,
+            value: *value,
+        })
+    }
+}
+
+/// Appends the elements of a float tensor.
+fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f64>) {
+    match dtype {
+        Dtype::F16 => {
+            values.extend(words(bytes).map(|word| f64::from(f16_to_f32(u16::from_le_bytes(word)))));
+        }
+        Dtype::BF16 => {
+            values
+                .extend(words(bytes).map(|word| f64::from(bf16_to_f32(u16::from_le_bytes(word)))));
+        }
+        Dtype::F32 => values.extend(words(bytes).map(|word| f64::from(f32::from_le_bytes(word)))),
+        Dtype::F64 => values.extend(words(bytes).map(f64::from_le_bytes)),
+        integer => unreachable!("a selection holds floats only, not {integer}"),
+    }
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> + '_ {
+    let words = bytes.chunks_exact(N);
+    words.map(|word| word.try_into().expect("chunks of N bytes"))
+}
+
+/// Rounds finite values to f32, where none may become infinite; `index` is that of the first element.
+fn narrow(
+    file: File,
     tensor: &TensorSpec,
-    mut visit: impl FnMut(u64, usize) -> Result<(), ModelError>,
+    index: u64,
+    values: &[f64],
+    out: &mut [f32],
 ) -> Result<(), ModelError> {
-    (0..tensor.elements())
-        .zip((0..).step_by(tensor.dtype.size_bytes()))
-        .try_for_each(|(index, at)| visit(index, at))
-}
-
-/// The element at byte `at` of a float tensor, widened.
-fn value(dtype: Dtype, data: &[u8], at: usize) -> f64 {
-    match dtype {
-        Dtype::F16 => f16_to_f32(u16::from_le_bytes(bytes_at(data, at))).into(),
-        Dtype::BF16 => bf16_to_f32(u16::from_le_bytes(bytes_at(data, at))).into(),
-        Dtype::F32 => f32::from_le_bytes(bytes_at(data, at)).into(),
-        Dtype::F64 => f64::from_le_bytes(bytes_at(data, at)),
-        integer => unreachable!("a selection holds floats only, not {integer}"),
+    for (narrow, value) in out.iter_mut().zip(values) {
+        *narrow = f64_to_f32(*value);
     }
-}
-
-/// Writes `value` at byte `at`, rounded to the tensor's type; `None` if it does not fit.
-fn write(dtype: Dtype, data: &mut [u8], at: usize, value: f32) -> Option<()> {
-    let mut put = |bytes: &[u8]| data[at..at + bytes.len()].copy_from_slice(bytes);
-    if !value.is_finite() {
-        return None;
+    if out
+        .iter()
+        .fold(true, |fine, value| fine & value.is_finite())
+    {
+        return Ok(());
     }
-    match dtype {
-        Dtype::F16 => put(&f32_to_f16(value)?.to_le_bytes()),
-        Dtype::BF16 => put(&f32_to_bf16(value)?.to_le_bytes()),
-        Dtype::F32 => put(&value.to_le_bytes()),
-        Dtype::F64 => put(&f64::from(value).to_le_bytes()),
-        integer => unreachable!("a selection holds floats only, not {integer}"),
-    }
-    Some(())
-}
-
-fn bytes_at<const N: usize>(data: &[u8], at: usize) -> [u8; N] {
-    data[at..at + N].try_into().expect("a slice of N bytes")
-}
-
-fn finite(file: File, tensor: &TensorSpec, index: u64, value: f64) -> Result<f64, ModelError> {
-    if value.is_finite() {
-        return Ok(value);
-    }
-    Err(ModelError::NotFinite {
-        file,
-        tensor: tensor.name.clone(),
-        index,
-        value,
-    })
-}
-
-fn in_f32(file: File, tensor: &TensorSpec, index: u64, value: f64) -> Result<f32, ModelError> {
-    let narrow = f64_to_f32(value);
-    if narrow.is_finite() {
-        return Ok(narrow);
-    }
+    let mut found = (index..).zip(values).zip(out.iter());
+    let ((index, value), _) = found
+        .find(|(_, narrow)| !narrow.is_finite())
+        .expect("one of them is not finite");
     Err(ModelError::BeyondF32 {
         file,
         tensor: tensor.name.clone(),
         index,
-        value,
+        value: *value,
     })
 }
 
-/// Room for the flat vector. The selection fits a file that is in memory, so its length fits a usize.
-fn capacity(selection: &Selection) -> usize {
-    usize::try_from(selection.elements()).expect("a model in memory")
+fn room(elements: u64) -> Vec<f32> {
+    let elements = usize::try_from(elements);
+    vec![0.0; elements.expect("a model in memory fits an address space")]
 }
+
+fn bounded(left: u64, most: usize) -> usize {
+    usize::try_from(left).map_or(most, |left| left.min(most))
+}
+
+/// Elements that are read at once: their bytes and their widened values stay in the second-level cache.
+const BLOCK_ELEMS: usize = 16 * 1024;

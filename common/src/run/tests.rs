@@ -237,7 +237,7 @@ fn foreign_bytes_are_checked_like_a_file() {
 fn an_initial_model_that_cannot_be_trained_is_refused() {
     let study = Study::parse(SAMPLE).unwrap();
     let refused = |model: &[u8]| {
-        RunSpec::from_study(&study, RunId::from_bytes([0; 16]), [0; 32], model).unwrap_err()
+        RunSpec::from_study(&study, RunId::from_bytes([0; 16]), [0; 32], &model).unwrap_err()
     };
     assert!(matches!(
         refused(b"junk"),

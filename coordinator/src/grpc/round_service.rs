@@ -400,15 +400,15 @@ impl<J: Journal> RoundService for Rounds<J> {
         })))
     }
 
+    type SubmitMaskedStream = upload::Answers;
+
     async fn submit_masked(
         &self,
         request: Request<Streaming<pb::SubmitMaskedRequest>>,
-    ) -> Result<Response<pb::SubmitMaskedResponse>, Status> {
+    ) -> Result<Response<Self::SubmitMaskedStream>, Status> {
         let caller = self.caller(&request)?;
-        let receipt = upload::receive(self, &caller, request.into_inner()).await?;
-        Ok(Response::new(pb::SubmitMaskedResponse {
-            receipt: Some(receipt),
-        }))
+        let answers = upload::receive(self, &caller, request.into_inner()).await?;
+        Ok(Response::new(answers))
     }
 
     type GetSharesStream = Answers<pb::GetSharesResponse>;

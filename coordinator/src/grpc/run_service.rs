@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message;
+use tokio::task::block_in_place;
 use tonic::{Request, Response, Status, Streaming};
-use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::RunId;
 use veilsum_common::limits::{
-    HOLD_MAX_MS, MAX_INITIAL_BYTES, MAX_PAGE_BYTES, MAX_PAGE_LEN, MAX_STUDY_BYTES, PAGE_LEN,
-    PIECE_BYTES,
+    HOLD_MAX_MS, MAX_PAGE_BYTES, MAX_PAGE_LEN, MAX_STUDY_BYTES, PAGE_LEN,
 };
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
@@ -18,15 +17,17 @@ use veilsum_daemon::{clock, entropy, files};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::run::{self, State};
 use veilsum_proto::convert::journal::{Journalled as _, RunCreated};
-use veilsum_proto::convert::{required, run as pb_run};
+use veilsum_proto::convert::run as pb_run;
 use veilsum_proto::pb;
 use veilsum_proto::pb::run_service_server::RunService;
 use veilsum_secagg::keys::{Identity, Seed};
 
 use super::round_service::blob_answers;
+use super::submission::Submission;
 use super::{Caller, Context, status};
 use crate::driver::Refused;
 use crate::live::LiveRun;
+use crate::store::blobs::BlobWriter;
 use crate::store::{Entry, Journal, StreamId};
 
 /// The service for operators.
@@ -42,41 +43,18 @@ impl<J: Journal> Runs<J> {
         self.0.run(id)
     }
 
-    /// A whole submission: one header, then pieces of the model.
-    async fn submitted(
-        &self,
-        mut stream: Streaming<pb::CreateRunRequest>,
-    ) -> Result<(pb::CreateRunHeader, Vec<u8>), Status> {
-        use pb::create_run_request::Part;
-        let (mut header, mut model) = (None, Vec::new());
-        while let Some(message) = self.0.in_time(stream.message()).await? {
-            let part = required("part", message.part).map_err(status::convert)?;
-            match part {
-                Part::Header(first) if header.is_none() => header = Some(first),
-                Part::Piece(piece) if header.is_some() => append_piece(&mut model, &piece)?,
-                Part::Header(_) | Part::Piece(_) => {
-                    return Err(status::invalid(
-                        &"a submission is one header, then pieces of the model",
-                    ));
-                }
-            }
-        }
-        let header = header.ok_or_else(|| status::invalid(&"the submission has no header"))?;
-        Ok((header, model))
-    }
-
     /// Makes a run durable and brings it to life. The same request id with the same body gives the same run.
     async fn create(
         &self,
-        header: &pb::CreateRunHeader,
-        model: &[u8],
+        Submission { header, model }: Submission,
     ) -> Result<Arc<LiveRun<J>>, Status> {
+        let arrived = model.complete().map_err(|error| status::invalid(&error))?;
         let study = read_study(&header.study)?;
         let request_id = pb_run::request_id(&header.request_id).map_err(status::convert)?;
         let _one_at_a_time = self.0.creating.lock().await;
         let same_id = |run: &Arc<LiveRun<J>>| run.created.request_id == request_id;
         if let Some(known) = self.0.runs().into_iter().find(same_id) {
-            let same = known.spec().study() == &study && known.created.model == BlobRef::of(model);
+            let same = known.spec().study() == &study && known.created.model == arrived;
             return if same {
                 Ok(known)
             } else {
@@ -89,11 +67,14 @@ impl<J: Journal> Runs<J> {
             Seed::filled(entropy::fill),
         );
         let coordinator = Identity::from_seed(&seed);
-        let spec = RunSpec::from_study(&study, run_id, *coordinator.public().as_bytes(), model)
-            .map_err(|error| status::invalid_study(&error))?;
-        let created = self
-            .store_run(&spec, request_id, model, seed.expose())
-            .await?;
+        let key = *coordinator.public().as_bytes();
+        let spec = block_in_place(|| -> Result<_, Status> {
+            let bytes = model.read().map_err(|error| status::blob(&error))?;
+            RunSpec::from_study(&study, run_id, key, &bytes)
+                .map_err(|error| status::invalid_study(&error))
+        })?;
+        let created = self.store_run(&spec, request_id, model, seed.expose());
+        let created = created.await?;
         let run = LiveRun::start(Arc::clone(&self.0.shared), spec, created, coordinator).await;
         let run = run.map_err(|error| status::store(&error))?;
         tracing::info!(run = %run_id, name = study.name(), "run created");
@@ -106,7 +87,7 @@ impl<J: Journal> Runs<J> {
         &self,
         spec: &RunSpec,
         request_id: String,
-        model: &[u8],
+        model: BlobWriter,
         seed: &[u8],
     ) -> Result<RunCreated, Status> {
         let key = self.0.keys_dir.join(format!("{}.key", spec.run_id()));
@@ -114,10 +95,11 @@ impl<J: Journal> Runs<J> {
         let write = || -> Result<_, Status> {
             files::create_secret(&key, seed)
                 .map_err(|_| status::internal("the run's key could not be written"))?;
-            let put = |bytes: &[u8]| blobs.put(bytes).map_err(|error| status::blob(&error));
-            Ok((put(model)?, put(&spec.to_bytes())?))
+            let spec = blobs.put(&spec.to_bytes());
+            let kept = model.finish().and_then(|model| Ok((model, spec?)));
+            kept.map_err(|error| status::blob(&error))
         };
-        let (model, spec_blob) = tokio::task::block_in_place(write)?;
+        let (model, spec_blob) = block_in_place(write)?;
         let created = RunCreated {
             spec: spec_blob,
             model,
@@ -227,8 +209,8 @@ impl<J: Journal> RunService for Runs<J> {
         self.operator(&request)?;
         let place = self.0.submissions.try_acquire();
         let _place = place.map_err(|_| status::too_many_submissions())?;
-        let (header, model) = self.submitted(request.into_inner()).await?;
-        let run = self.create(&header, &model).await?;
+        let submission = Submission::receive(&self.0, request.into_inner()).await?;
+        let run = self.create(submission).await?;
         Ok(Response::new(pb::CreateRunResponse {
             run: Some(show(&run, 0)),
         }))
@@ -374,24 +356,6 @@ impl<J: Journal> RunService for Runs<J> {
             pb::FetchModelVersionResponse { chunk: Some(chunk) }
         })
     }
-}
-
-fn append_piece(model: &mut Vec<u8>, piece: &pb::BlobChunk) -> Result<(), Status> {
-    let refused = |what: &str| Err(status::invalid(&what));
-    if piece.offset != model.len() as u64 {
-        return refused("the pieces of the model do not follow each other");
-    }
-    if piece.data.is_empty() || piece.data.len() > PIECE_BYTES {
-        return refused("a piece of the model is empty, or longer than 256 KiB");
-    }
-    if model.len() + piece.data.len() > MAX_INITIAL_BYTES {
-        return refused("the initial model is larger than 1 GiB, the most this version takes");
-    }
-    if blake3::hash(&piece.data).as_bytes()[..] != piece.blake3[..] {
-        return refused("a piece of the model was damaged on the way; submit it again");
-    }
-    model.extend_from_slice(&piece.data);
-    Ok(())
 }
 
 /// All that can be said of a run whose files do not fit.

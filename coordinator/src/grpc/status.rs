@@ -173,12 +173,14 @@ pub(super) fn blob(error: &BlobError) -> Status {
 pub(super) fn upload(error: &UploadError) -> Status {
     match error {
         UploadError::Store(error) => blob(error),
-        UploadError::Offset { .. }
+        UploadError::NoPart { .. }
+        | UploadError::Known { .. }
+        | UploadError::Offset { .. }
         | UploadError::TooLong { .. }
-        | UploadError::TooShort { .. }
         | UploadError::Damaged { .. }
         | UploadError::Piece { .. }
         | UploadError::Empty { .. }
+        | UploadError::Missing { .. }
         | UploadError::Packing(_) => {
             status(Code::InvalidArgument, "UPLOAD_INVALID", error.to_string())
         }

@@ -1,75 +1,81 @@
-//! A masked update on its way in: its header, its pieces, its trailer; then a durable blob, an event, a receipt.
+//! A masked update on its way in: its header, the parts that are missing, its trailer; then an event, a receipt.
 //!
-//! Nothing is kept of an upload before its sender has vouched for every byte of it: the trailer's signature is checked against what
-//! arrived, then the bytes are made durable, then the event is handed in, and a refused event takes its bytes with it. One upload at a
-//! time for each site of a round; one that stalls, is overtaken by a newer one, or whose round moves on, ends.
+//! The call may be cut at any time and made again: what is durable is said in the first answer, and an upload that was accepted is complete.
+//! It counts only when its trailer's signature fits what arrived; bytes that nobody vouches for go at once, or with their attempt. One
+//! upload at a time for each site of a round; one that stalls, is overtaken by a newer one, or whose round moves on, ends.
 //!
 //! Source: protocol, section 9; commit point 4.
 
+use std::pin::pin;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+use tokio::task::block_in_place;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use veilsum_common::blob::BlobRef;
+use veilsum_common::parts::Parts;
 use veilsum_daemon::clock;
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::{self, Round, Upload};
 use veilsum_proto::convert::{Signed, required};
 use veilsum_proto::pb;
 use veilsum_proto::pb::submit_masked_request::Part;
+use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::message::{Cohort, Receipt, SurvivorItem, UploadTrailer};
 use veilsum_secagg::{Digest, coordinator};
 
 use super::round_service::Rounds;
 use super::{Caller, Context, status};
-use crate::driver::{Handle, Refused};
+use crate::driver::Handle;
 use crate::live::LiveRun;
-use crate::store::blobs::{Blobs, Slot};
-use crate::store::{Error as StoreError, Journal};
-use crate::transfer::{Arrived, Intake, NoTurn, Skipping, Turn};
+use crate::store::Journal;
+use crate::store::staging::Slot;
+use crate::transfer::{Intake, NoTurn, Turn};
 
-/// Takes one upload, or answers one that came before with the first receipt.
+/// What the site is told, in order.
+pub(super) type Answers = ReceiverStream<Result<pb::SubmitMaskedResponse, Status>>;
+
+/// Takes one upload, or goes on with one, or answers one that was accepted before with the first receipt.
 pub(super) async fn receive<J: Journal>(
     rounds: &Rounds<J>,
     caller: &Caller,
     stream: Streaming<pb::SubmitMaskedRequest>,
-) -> Result<pb::UploadReceipt, Status> {
-    let context = &rounds.0;
-    let mut parts = Parts { stream, context };
-    let header = parts.header().await?;
+) -> Result<Answers, Status> {
+    let context = Arc::clone(&rounds.0);
+    let mut messages = Messages { stream, context };
+    let header = messages.header().await?;
     let run = rounds.run(&header.run_id)?;
     let (round, index) = rounds.round(&run, caller, &header.ann_hash)?;
     let slot = Slot::of(run.spec().run_id(), round.read().attempt(), index);
-    let turn = context.turns.take(slot).await;
+    let turn = messages.context.turns.take(slot).await;
     let turn = turn.map_err(|error| status::no_turn(&error))?;
     let place = Place::of(&round, index)?;
     let header = (&header).try_into().map_err(status::convert)?;
     coordinator::check_header(&place.attempt, &place.cohort, index, &header).map_err(violation)?;
-    let known = round.read().uploads().get(&index).cloned();
-    if let Some(known) = known {
-        let trailer = parts.skip(&place).await?;
-        place.same(&known, &trailer)?;
-        return Ok(place.receipt(&run, &known));
-    }
-    round.read().expects_upload(index).map_err(refused)?;
-    let (intake, trailer) = tokio::select! {
-        arrived = parts.take(&place, &context.shared.uploads) => arrived?,
-        () = turn.replaced() => return Err(status::no_turn(&NoTurn::Replaced)),
-        closed = closed(&run, &round, index) => return Err(closed),
-    };
-    let arrived = intake.complete().map_err(|error| status::upload(&error))?;
-    let upload_hash = place.check(&arrived.chunk_root, &trailer)?;
-    let keeping = Keeping {
-        blobs: context.shared.uploads.clone(),
+    let taking = Taking {
+        run,
         round,
+        place,
         slot,
         sender: caller.name.to_string(),
-        _turn: turn,
     };
-    // A task of its own: a caller that hangs up now must not leave bytes without an entry.
-    let kept = tokio::spawn(keeping.keep(arrived, upload_hash, trailer)).await;
-    let upload = kept.map_err(|_| status::stopping())??;
-    Ok(place.receipt(&run, &upload))
+    let (answers, told) = mpsc::channel(ANSWERS_AHEAD);
+    let work = async move {
+        // A site that hung up hears nothing more; what it sent is there when it comes again.
+        let ended = taking.take(&mut messages, &turn, &answers).await;
+        drop(answers.send(ended.map(answer)).await);
+    };
+    // A task of its own: a caller that hangs up now must not leave an upload durable and its entry unwritten.
+    tokio::spawn(work);
+    Ok(ReceiverStream::new(told))
+}
+
+fn answer(answer: Answer) -> pb::SubmitMaskedResponse {
+    pb::SubmitMaskedResponse {
+        answer: Some(answer),
+    }
 }
 
 fn refused(rejection: Rejection) -> Status {
@@ -119,45 +125,93 @@ impl Place {
             .map_err(violation)
     }
 
+    fn parts(&self) -> Parts {
+        Parts::of(self.attempt.params())
+    }
+}
+
+/// One upload while its call lasts.
+struct Taking<J> {
+    run: Arc<LiveRun<J>>,
+    round: Handle<Round>,
+    place: Place,
+    slot: Slot,
+    sender: String,
+}
+
+impl<J: Journal> Taking<J> {
+    /// Everything after the header; gives the receipt.
+    async fn take(
+        &self,
+        messages: &mut Messages<J>,
+        turn: &Turn,
+        answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+    ) -> Result<Answer, Status> {
+        let known = self.round.read().uploads().get(&self.slot.index).cloned();
+        if let Some(known) = known {
+            return self.repeated(messages, answers, &known).await;
+        }
+        let expects = self.round.read().expects_upload(self.slot.index).map(drop);
+        expects.map_err(refused)?;
+        let staging = &messages.context.shared.uploads;
+        let staged = block_in_place(|| staging.upload(self.slot, self.place.parts()));
+        let staged = staged.map_err(|error| status::blob(&error))?;
+        tell(answers, having(staged.have())).await?;
+        let mut intake = Intake::new(staged);
+        let mut closed = pin!(closed(&self.run, &self.round, self.slot.index));
+        let mut replaced = pin!(turn.replaced());
+        loop {
+            let next = tokio::select! {
+                next = messages.piece() => next?,
+                () = &mut replaced => return Err(status::no_turn(&NoTurn::Replaced)),
+                closed = &mut closed => return Err(closed),
+            };
+            match next {
+                Ok(piece) => {
+                    let taken = block_in_place(|| intake.piece(&piece));
+                    if let Some(part) = taken.map_err(|error| status::upload(&error))? {
+                        tell(answers, Answer::Kept(pb::PartKept { part })).await?;
+                    }
+                }
+                Err(trailer) => return self.accept(messages, &intake, trailer).await,
+            }
+        }
+    }
+
     /// Sent again: the same upload hash stands for the same bytes. Another one under the same name changes nothing.
-    fn same(&self, known: &Upload, trailer: &UploadTrailer) -> Result<(), Status> {
-        if self.check(&trailer.chunk_root, trailer)? == known.item.upload_hash {
-            Ok(())
+    async fn repeated(
+        &self,
+        messages: &mut Messages<J>,
+        answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+        known: &Upload,
+    ) -> Result<Answer, Status> {
+        tell(answers, having(all(self.place.parts().count()))).await?;
+        let trailer = match messages.piece().await? {
+            Err(trailer) => trailer,
+            Ok(_) => return Err(refused(Rejection::Conflict("upload"))),
+        };
+        if self.place.check(&trailer.chunk_root, &trailer)? == known.item.upload_hash {
+            Ok(self.receipt(known))
         } else {
             Err(refused(Rejection::Conflict("upload")))
         }
     }
 
-    fn receipt<J: Journal>(&self, run: &LiveRun<J>, upload: &Upload) -> pb::UploadReceipt {
-        let value = Receipt {
-            ctx: self.cohort.ctx(),
-            upload_hash: upload.item.upload_hash,
-            time_ms: upload.at.0,
-        };
-        let signature = value.sign(run.coordinator());
-        Signed { value, signature }.into()
-    }
-}
-
-/// An upload that is whole and vouched for, while it becomes durable.
-struct Keeping {
-    blobs: Blobs,
-    round: Handle<Round>,
-    slot: Slot,
-    sender: String,
-    /// Until all is done, no other upload of this site touches its files.
-    _turn: Turn,
-}
-
-impl Keeping {
-    async fn keep(
-        self,
-        arrived: Arrived,
-        upload_hash: Digest,
+    /// All parts are durable: whoever sent them vouches for them, and they count.
+    async fn accept(
+        &self,
+        messages: &Messages<J>,
+        intake: &Intake,
         trailer: UploadTrailer,
-    ) -> Result<Upload, Status> {
-        let staged = tokio::task::block_in_place(|| arrived.stage(&self.slot));
-        let blob = staged.map_err(|error| status::blob(&error))?;
+    ) -> Result<Answer, Status> {
+        let root = intake.root().map_err(|error| status::upload(&error))?;
+        let checked = self.place.check(&root, &trailer);
+        let upload_hash = checked.inspect_err(|_| {
+            let staging = &messages.context.shared.uploads;
+            if let Err(error) = block_in_place(|| staging.remove(&self.slot)) {
+                tracing::warn!(%error, "the bytes of a refused upload are left; they go with their attempt");
+            }
+        })?;
         let upload = Upload {
             item: SurvivorItem {
                 index: self.slot.index,
@@ -165,39 +219,61 @@ impl Keeping {
                 signature: trailer.signature,
             },
             metadata: trailer.metadata,
-            blob,
+            blob: BlobRef {
+                digest: root,
+                len_bytes: self.place.parts().total_bytes(),
+            },
             at: clock::now(),
         };
         let event = round::Event::Uploaded(Box::new(upload.clone()));
         let submitted = self.round.submit(event, Some(self.sender.clone())).await;
         if let Err(refused) = &submitted {
-            self.let_go(refused, &blob);
+            tracing::warn!(site = self.sender, stream = %self.slot.stream, %refused, "an upload was not taken");
         }
         status::answer(submitted)?;
-        Ok(upload)
+        Ok(self.receipt(&upload))
     }
 
-    /// A refused upload takes its bytes with it; where nobody can know whether it was refused, the next start finds out.
-    fn let_go(&self, refused: &Refused, blob: &BlobRef) {
-        tracing::warn!(site = self.sender, stream = %self.slot.stream, %refused, "an upload was not taken");
-        match refused {
-            Refused::Stopping | Refused::Store(StoreError::Failed(_)) => {}
-            Refused::Rejected(_) | Refused::Store(_) => {
-                if let Err(error) = self.blobs.remove_upload(&self.slot, &blob.digest) {
-                    tracing::warn!(%error, "the bytes of a refused upload are left; the next start removes them");
-                }
-            }
-        }
+    fn receipt(&self, upload: &Upload) -> Answer {
+        let value = Receipt {
+            ctx: self.place.cohort.ctx(),
+            upload_hash: upload.item.upload_hash,
+            time_ms: upload.at.0,
+        };
+        let signature = value.sign(self.run.coordinator());
+        Answer::Receipt(Signed { value, signature }.into())
     }
+}
+
+fn having(have: Vec<u8>) -> Answer {
+    Answer::Status(pb::UploadStatus { have })
+}
+
+/// A bit for each of `count` parts.
+fn all(count: u64) -> Vec<u8> {
+    let bits = |byte: u64| (0..8).filter(move |bit| byte * 8 + bit < count);
+    let bytes = 0..count.div_ceil(8);
+    bytes
+        .map(|byte| bits(byte).fold(0, |bits, bit| bits | 1 << bit))
+        .collect()
+}
+
+async fn tell(
+    answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+    what: Answer,
+) -> Result<(), Status> {
+    let told = answers.send(Ok(answer(what))).await;
+    // Heard by nobody: the site hung up.
+    told.map_err(|_| status::stopping())
 }
 
 /// The messages of one upload.
-struct Parts<'a, J> {
+struct Messages<J> {
     stream: Streaming<pb::SubmitMaskedRequest>,
-    context: &'a Context<J>,
+    context: Arc<Context<J>>,
 }
 
-impl<J: Journal> Parts<'_, J> {
+impl<J: Journal> Messages<J> {
     /// The next message, which must come soon and must be one of the three.
     async fn next(&mut self) -> Result<Part, Status> {
         let message = self.context.in_time(self.stream.message()).await?;
@@ -223,33 +299,7 @@ impl<J: Journal> Parts<'_, J> {
             Part::Header(_) => Err(status::invalid(&"an upload has one header")),
         }
     }
-
-    async fn take(
-        &mut self,
-        place: &Place,
-        blobs: &Blobs,
-    ) -> Result<(Intake, UploadTrailer), Status> {
-        let begin = || Intake::begin(place.attempt.params(), blobs);
-        let mut intake =
-            tokio::task::block_in_place(begin).map_err(|error| status::upload(&error))?;
-        loop {
-            match self.piece().await? {
-                Ok(piece) => tokio::task::block_in_place(|| intake.piece(&piece))
-                    .map_err(|error| status::upload(&error))?,
-                Err(trailer) => return Ok((intake, trailer)),
-            }
-        }
-    }
-
-    async fn skip(&mut self, place: &Place) -> Result<UploadTrailer, Status> {
-        let mut skipping = Skipping::new(place.attempt.params());
-        loop {
-            match self.piece().await? {
-                Ok(piece) => skipping
-                    .piece(&piece)
-                    .map_err(|error| status::upload(&error))?,
-                Err(trailer) => return Ok(trailer),
-            }
-        }
-    }
 }
+
+/// Answers that wait for a site which does not read them: then nothing more is read from it either.
+const ANSWERS_AHEAD: usize = 4;

@@ -3,15 +3,12 @@
 //! A blob is durable before anything names it: it is written under a passing name, hashed on the way, synced, and only then given its
 //! name. What a blob holds is its writer's business; whether anybody still needs it is the journal's. Calls block: an async caller puts
 //! them on a blocking thread. The directory belongs to one process, which holds the journal's lock.
-//!
-//! After a sync that failed nobody can know what is on the disk, and a second one would only seem to succeed: all later writes are
-//! refused, and [`Blobs::failed`] tells the server to exit.
 
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,24 +16,20 @@ use std::{
     },
 };
 
-use rustix::fs::{FallocateFlags, fallocate};
-use tokio::sync::watch;
 use veilsum_common::blob::BlobRef;
+use veilsum_daemon::files::Reading;
 use veilsum_secagg::Digest;
+
+use super::disk::{Disk, at, make_dir, names, reserve};
 
 #[cfg(test)]
 mod tests;
-mod uploads;
-
-pub use uploads::Slot;
 
 /// A directory of blobs; its clones share it.
 #[derive(Clone)]
 pub struct Blobs {
-    dir: Arc<Path>,
+    disk: Disk,
     staged: Arc<AtomicU64>,
-    sync: fn(&File) -> io::Result<()>,
-    failure: watch::Sender<Option<Error>>,
 }
 
 impl Blobs {
@@ -52,53 +45,14 @@ impl Blobs {
             fs::remove_file(&left).map_err(at(&left))?;
         }
         Ok(Self {
-            dir: dir.into(),
+            disk: Disk::new(dir),
             staged: Arc::default(),
-            sync: File::sync_all,
-            failure: watch::Sender::new(None),
         })
     }
 
     /// Waits until a sync has failed, and tells which. The process must exit then.
     pub async fn failed(&self) -> Error {
-        let mut failure = self.failure.subscribe();
-        let failed = failure.wait_for(Option::is_some).await;
-        let failed = failed.expect("self keeps the sending half alive");
-        failed.clone().expect("that is what was waited for")
-    }
-
-    /// Nothing more is promised after a failed sync.
-    fn check(&self) -> Result<(), Error> {
-        self.failure.borrow().clone().map_or(Ok(()), Err)
-    }
-
-    fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
-        self.check()?;
-        (self.sync)(file).map_err(|source| {
-            let error = Error::NotDurable {
-                path: path.to_owned(),
-                source: source.into(),
-            };
-            tracing::error!(%error, "a sync failed");
-            self.failure.send_replace(Some(error.clone()));
-            error
-        })
-    }
-
-    fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
-        self.sync(&File::open(dir).map_err(at(dir))?, dir)
-    }
-
-    /// Makes a directory below this one durable, with those in between.
-    fn make_dirs(&self, dir: &Path) -> Result<(), Error> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        make_dir(dir).map_err(at(dir))?;
-        let above = dir.ancestors().skip(1);
-        above
-            .take_while(|above| above.starts_with(&*self.dir))
-            .try_for_each(|above| self.sync_dir(above))
+        self.disk.failed().await
     }
 
     /// Begins a blob of `len_bytes` bytes and reserves room for it, so that a full disk is met here and not in the middle.
@@ -106,12 +60,14 @@ impl Blobs {
     /// # Errors
     /// [`Error::Io`]; its kind is `StorageFull` if there is no room.
     pub fn stage(&self, len_bytes: u64) -> Result<BlobWriter, Error> {
-        self.check()?;
+        self.disk.check()?;
         let path = self
-            .dir
+            .disk
+            .root()
             .join(STAGING)
             .join(self.staged.fetch_add(1, Ordering::Relaxed).to_string());
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -155,6 +111,16 @@ impl Blobs {
         read_at(&self.path(&blob.digest), blob)
     }
 
+    /// A whole blob to be read by position, once all of it has been read and its digest checked.
+    ///
+    /// # Errors
+    /// As [`Blobs::read`].
+    pub fn source(&self, blob: &BlobRef) -> Result<Reading, Error> {
+        let path = self.path(&blob.digest);
+        let file = verify_at(&path, blob)?;
+        Reading::of(file).map_err(at(&path))
+    }
+
     /// Removes a blob, if it is there. Equal bytes are one blob, whoever wrote them: the caller knows that nothing else names it.
     ///
     /// # Errors
@@ -163,7 +129,7 @@ impl Blobs {
         remove_at(&self.path(digest))
     }
 
-    /// Removes every blob and every staged upload that is not `referenced` and says how many those were.
+    /// Removes every blob that is not `referenced` and says how many those were.
     ///
     /// Only for a start, before anything is staged: a blob that was finished a moment ago and is not journalled yet would go too.
     ///
@@ -171,11 +137,11 @@ impl Blobs {
     /// [`Error::Io`].
     pub fn sweep(&self, referenced: &BTreeSet<Digest>) -> Result<u64, Error> {
         let mut swept = 0;
-        for shelf in names(&self.dir)?
+        for shelf in names(self.disk.root())?
             .into_iter()
             .filter(|name| name.len() == SHELF_LEN)
         {
-            let shelf = self.dir.join(shelf);
+            let shelf = self.disk.root().join(shelf);
             for name in names(&shelf)? {
                 let stray = name
                     .parse::<Digest>()
@@ -187,12 +153,12 @@ impl Blobs {
                 }
             }
         }
-        Ok(swept + self.sweep_uploads(referenced)?)
+        Ok(swept)
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
-        self.dir.join(&name[..SHELF_LEN]).join(name)
+        self.disk.root().join(&name[..SHELF_LEN]).join(name)
     }
 }
 
@@ -241,8 +207,20 @@ impl BlobWriter {
         Ok(blob)
     }
 
+    /// To look at what was written.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn read(&self) -> Result<Reading, Error> {
+        let again = self.file.try_clone().and_then(Reading::of);
+        again.map_err(at(&self.path))
+    }
+
     /// What was written, if it is all that was declared.
-    fn complete(&self) -> Result<BlobRef, Error> {
+    ///
+    /// # Errors
+    /// [`Error::TooShort`].
+    pub fn complete(&self) -> Result<BlobRef, Error> {
         if self.written_bytes < self.declared_bytes {
             return Err(Error::TooShort {
                 declared_bytes: self.declared_bytes,
@@ -257,21 +235,24 @@ impl BlobWriter {
 
     /// Bytes first, then the name, then the directory that holds the name.
     fn name(&self, path: &Path, blob: &BlobRef) -> Result<(), Error> {
-        let blobs = &self.blobs;
-        blobs.sync(&self.file, &self.path)?;
+        let disk = &self.blobs.disk;
+        disk.sync(&self.file, &self.path)?;
         let dir = path.parent().expect("a blob's path has its shelf in it");
-        blobs.make_dirs(dir)?;
+        disk.make_dirs(dir)?;
         match fs::hard_link(&self.path, path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.settle(path, blob)?,
             linked => linked.map_err(at(path))?,
         }
-        blobs.sync_dir(dir)
+        disk.sync_dir(dir)
     }
 
     /// What has the name already is kept if it is whole. Its writer may not have come to syncing it.
     fn settle(&self, path: &Path, blob: &BlobRef) -> Result<(), Error> {
-        match read_at(path, blob) {
-            Ok(_) => self.blobs.sync(&File::open(path).map_err(at(path))?, path),
+        match verify_at(path, blob) {
+            Ok(_) => self
+                .blobs
+                .disk
+                .sync(&File::open(path).map_err(at(path))?, path),
             Err(Error::Corrupt { .. } | Error::Length { .. }) => {
                 tracing::warn!(path = %path.display(), "a damaged blob is replaced by the same bytes anew; check the disk");
                 let fresh = self.path.with_extension("again");
@@ -368,14 +349,6 @@ impl Error {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    let path = path.to_owned();
-    |source| Error::Io {
-        path,
-        source: source.into(),
-    }
-}
-
 fn open_at(path: &Path, blob: &BlobRef) -> Result<File, Error> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -393,6 +366,22 @@ fn open_at(path: &Path, blob: &BlobRef) -> Result<File, Error> {
             digest: blob.digest,
             expected_bytes: blob.len_bytes,
             found_bytes,
+        })
+    }
+}
+
+/// As [`read_at`], however long the blob is.
+fn verify_at(path: &Path, blob: &BlobRef) -> Result<File, Error> {
+    let mut file = open_at(path, blob)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(&mut file).map_err(at(path))?;
+    let found = Digest(*hasher.finalize().as_bytes());
+    if found == blob.digest {
+        Ok(file)
+    } else {
+        Err(Error::Corrupt {
+            expected: blob.digest,
+            found,
         })
     }
 }
@@ -420,30 +409,6 @@ fn remove_at(path: &Path) -> Result<(), Error> {
         // Not synced: should the file come back after a power cut, nothing names it and a sweep takes it away.
         _ => Ok(()),
     }
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-/// Some file systems cannot reserve. A full disk is then met by a write, which is later but no less safe.
-fn reserve(file: &File, len_bytes: u64) -> io::Result<()> {
-    if len_bytes == 0 {
-        return Ok(());
-    }
-    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, len_bytes) {
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-        reserved => Ok(reserved?),
-    }
-}
-
-/// The names in a directory; what is not text is nothing of ours.
-fn names(dir: &Path) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(at(dir))? {
-        names.extend(entry.map_err(at(dir))?.file_name().into_string());
-    }
-    Ok(names)
 }
 
 /// Where blobs are written before they have a name: beside the shelves, so that naming is a link on one file system.

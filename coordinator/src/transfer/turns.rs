@@ -1,14 +1,14 @@
 //! Whose turn it is to upload: one upload at a time for each site of a round, and so many at once in all.
 //!
-//! A site that comes again has lost its connection or its patience, so the newer upload replaces the older one: the older ends, its bytes
-//! are gone, and only then the newer begins. What the bytes are is not looked at here.
+//! A site that comes again has lost its connection or its patience, so the newer upload replaces the older one: the older ends, and only
+//! then the newer begins, with the parts that are durable. What the bytes are is not looked at here.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::store::blobs::Slot;
+use crate::store::staging::Slot;
 
 #[cfg(test)]
 mod tests;

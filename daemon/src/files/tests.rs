@@ -103,3 +103,50 @@ fn a_private_directory_is_for_its_owner_alone() {
     private_directory(&path).unwrap();
     assert_eq!(mode_of(&path), 0o700);
 }
+
+#[test]
+fn a_draft_has_its_name_only_once_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("name");
+    write_atomic(&path, b"old").unwrap();
+    let mut draft = Draft::create(directory.path()).unwrap();
+    draft.write(b"ab").unwrap();
+    draft.write(b"c").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(draft.blob(), BlobRef::of(b"abc"));
+    assert_eq!(draft.read().unwrap().blob().unwrap(), BlobRef::of(b"abc"));
+    draft.keep(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"abc");
+    assert_eq!(mode_of(&path), 0o600);
+    assert_eq!(names_in(directory.path()), ["name"]);
+}
+
+#[test]
+fn a_draft_that_is_dropped_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut draft = Draft::create(directory.path()).unwrap();
+    draft.write(b"abc").unwrap();
+    drop(draft);
+    assert!(names_in(directory.path()).is_empty());
+}
+
+#[test]
+fn a_file_is_read_anywhere_and_one_that_shrank_gives_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("long");
+    let bytes: Vec<u8> = (0..600_000u32).map(|k| k.to_le_bytes()[0]).collect();
+    write_atomic(&path, &bytes).unwrap();
+    let reading = Reading::open(&path).unwrap();
+    assert_eq!(reading.blob().unwrap(), BlobRef::of(&bytes));
+    let mut some = [0; 4];
+    reading.read_exact_at(&mut some, 599_996).unwrap();
+    assert_eq!(some, bytes[599_996..]);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(599_999)
+        .unwrap();
+    assert!(reading.read_exact_at(&mut some, 599_996).is_err());
+    assert!(reading.blob().is_err());
+}

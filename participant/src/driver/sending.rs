@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use veilsum_common::limits::PIECE_BYTES;
+use veilsum_common::model::{Checkpoint, Delta};
 use veilsum_common::{RunId, RunSpec};
+use veilsum_daemon::files::Reading;
 use veilsum_engine::participant::Contribution;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
@@ -15,10 +17,9 @@ use veilsum_secagg::prg::Keystream;
 
 use super::Input;
 use super::tasks::{logged, refused};
-use super::training::fetch_model;
 use crate::link::{Link, pause};
 use crate::site::Site;
-use crate::update::Updates;
+use crate::update::{UpdateError, Updates};
 
 /// One upload: quantise the pinned update, mask chunk by chunk, send, wait for the receipt.
 pub(super) struct Sending {
@@ -35,8 +36,9 @@ pub(super) struct Sending {
 impl Sending {
     pub(super) async fn run(self) -> Option<Input> {
         let (run, ann_hash, link) = (self.run, self.ann_hash, self.site.link.clone());
-        let model = fetch_model(&self.site, &self.spec, self.contribution.model_hash).await;
-        let (_, global) = logged(run, "model", model)?;
+        let model = self.site.models(run);
+        let model = model.get(self.contribution.model_hash).await;
+        let global = logged(run, "model", model)?.bytes;
         let made = tokio::task::spawn_blocking(move || self.messages(&global))
             .await
             .ok()?;
@@ -50,12 +52,17 @@ impl Sending {
         send(link, run, (ann_hash, sent), messages).await
     }
 
+    fn delta(&self, global: &Reading) -> Result<Vec<f32>, UpdateError> {
+        let (layout, selection) = (self.spec.layout(), self.spec.selection());
+        let update = self.updates.pinned(&self.contribution.update)?;
+        let update = Checkpoint::update(&update, layout)?;
+        let global = Checkpoint::model(global, layout)?;
+        Ok(Delta::new(&global, &update, layout, selection)?.whole()?)
+    }
+
     /// Header, pieces, trailer: the same bytes every time; and the hash of the upload, which its receipt must name.
-    fn messages(&self, global: &[u8]) -> Result<(Vec<pb::SubmitMaskedRequest>, Digest), String> {
-        let delta = self
-            .updates
-            .flatten(&self.contribution.update, &self.spec, global)
-            .map_err(|error| error.to_string())?;
+    fn messages(&self, global: &Reading) -> Result<(Vec<pb::SubmitMaskedRequest>, Digest), String> {
+        let delta = self.delta(global).map_err(|error| error.to_string())?;
         let noise =
             |chunk: u64, bytes: &mut [u8]| Keystream::new(&self.rounding, 0, chunk).fill(bytes);
         let quantised = self

@@ -448,7 +448,11 @@ pub(super) fn refused() -> Backoff {
 }
 
 /// The answer, or a logged refusal.
-pub(super) fn logged<T>(run: RunId, what: &'static str, answer: Result<T, LinkError>) -> Option<T> {
+pub(super) fn logged<T>(
+    run: RunId,
+    what: &'static str,
+    answer: Result<T, impl std::fmt::Display>,
+) -> Option<T> {
     answer
         .inspect_err(|error| tracing::warn!(%run, what, %error, "could not be fetched"))
         .ok()

@@ -2,20 +2,18 @@
 //!
 //! Whether the site trains at all, and what a failure means for the attempt, is the loop's business.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use veilsum_common::RunSpec;
 use veilsum_common::time::Timestamp;
-use veilsum_daemon::{clock, files};
+use veilsum_daemon::clock;
 use veilsum_engine::round::Decline;
 use veilsum_secagg::Digest;
 
 use super::Sitting;
-use crate::link::LinkError;
 use crate::site::Site;
 use crate::trainer::{Assignment, Outcome};
-use crate::update::{Expected, PinnedUpdate, Updates};
+use crate::update::{Expected, PinnedUpdate, UpdateError, Updates};
 
 /// One training: model in, trainer, update pinned.
 pub(super) struct Training {
@@ -31,7 +29,7 @@ impl Training {
     /// `None` when the daemon stops: the training starts over when it is back.
     pub(super) async fn run(self) -> Option<Result<PinnedUpdate, Sitting>> {
         let failed = |why| Some(Err(Sitting { why, retire: false }));
-        let (path, global) = match self.fetch().await {
+        let global = match self.site.models(self.spec.run_id()).get(self.model).await {
             Ok(model) => model,
             Err(error) => {
                 tracing::error!(round = self.round, %error, "no training: the model cannot be used");
@@ -41,7 +39,7 @@ impl Training {
         let assignment = Assignment {
             run: Arc::clone(&self.spec),
             round: self.round,
-            model: path,
+            model: global.path.clone(),
             join_deadline: self.commit_by,
         };
         let work = self.site.data_dir.join("work");
@@ -83,55 +81,25 @@ impl Training {
                 }));
             }
         }
-        let expected = Expected {
-            run: &self.spec,
-            global: &global,
-            max_update_bytes: self.site.policy.max_update_bytes,
-        };
-        match self.updates.pin(&exit.workdir, expected) {
-            Ok(pinned) => {
-                if let Err(error) = exit.workdir.remove() {
-                    tracing::debug!(%error, "the trainer's directory could not be removed");
-                }
-                Some(Ok(pinned))
+        let (round, max_update_bytes) = (self.round, self.site.policy.max_update_bytes);
+        let pinned = tokio::task::spawn_blocking(move || {
+            let expected = Expected {
+                run: &self.spec,
+                global: &*global.bytes,
+                max_update_bytes,
+            };
+            let pinned = self.updates.pin(&exit.workdir, expected)?;
+            if let Err(error) = exit.workdir.remove() {
+                tracing::debug!(%error, "the trainer's directory could not be removed");
             }
+            Ok::<_, UpdateError>(pinned)
+        });
+        match pinned.await.ok()? {
+            Ok(pinned) => Some(Ok(pinned)),
             Err(error) => {
-                tracing::error!(round = self.round, %error, "the update is refused; sitting this round out");
+                tracing::error!(round, %error, "the update is refused; sitting this round out");
                 failed(Decline::UpdateRefused)
             }
         }
     }
-
-    /// The model of this round, from the last fetch if it is the same.
-    async fn fetch(&self) -> Result<(PathBuf, Vec<u8>), LinkError> {
-        fetch_model(&self.site, &self.spec, self.model).await
-    }
-}
-
-/// A verified model and where it lies. The file named by its hash is kept until a newer one is fetched.
-pub(super) async fn fetch_model(
-    site: &Site,
-    spec: &RunSpec,
-    digest: Digest,
-) -> Result<(PathBuf, Vec<u8>), LinkError> {
-    let limit_bytes = site.policy.max_update_bytes;
-    let dir = site.data_dir.join("models").join(spec.run_id().to_string());
-    let path = dir.join(digest.to_string());
-    if let Ok(bytes) = files::read(&path, limit_bytes)
-        && Digest::of_bulk(&bytes) == digest
-    {
-        return Ok((path, bytes));
-    }
-    let bytes = site.link.model(spec.run_id(), digest, limit_bytes).await?;
-    // A cache: what a crash leaves of it fails its hash and is fetched again, so nothing is worth an fsync here.
-    let written = files::private_directory(&dir).map(|()| {
-        for old in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            drop(std::fs::remove_file(old.path()));
-        }
-        std::fs::write(&path, &bytes)
-    });
-    if !matches!(written, Ok(Ok(()))) {
-        tracing::error!(path = %path.display(), "the model could not be written; is the disk full?");
-    }
-    Ok((path, bytes))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use veilsum_common::metadata::MetadataError;
 use veilsum_common::model::ModelError;
@@ -111,6 +111,22 @@ impl Output {
         match self {
             Self::Update => "VEILSUM_UPDATE_OUT",
             Self::Result => "VEILSUM_RESULT_OUT",
+        }
+    }
+
+    pub(super) fn unreadable(self, path: &Path, source: io::Error) -> UpdateError {
+        UpdateError::Unreadable {
+            file: self,
+            path: path.into(),
+            source,
+        }
+    }
+
+    pub(super) fn too_long(self, len_bytes: u64, limit_bytes: u64) -> UpdateError {
+        UpdateError::TooLong {
+            file: self,
+            len_bytes,
+            limit_bytes,
         }
     }
 

@@ -253,18 +253,22 @@ pub struct UploadHeader {
     #[prost(bytes = "vec", tag = "6")]
     pub ann_hash: ::prost::alloc::vec::Vec<u8>,
 }
-/// Part of the packed, masked update. Pieces follow each other without a gap and may cross the border of a chunk.
+/// Some bytes of one part of the packed, masked update; a part is 32 chunks, the last one what is left. The pieces of a part follow each
+/// other without a gap, and may cross the border of a chunk.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UploadPiece {
-    /// Where the piece begins, in bytes from the start of the packed update.
+    /// Which part, counted from 0.
+    #[prost(uint64, tag = "1")]
+    pub part: u64,
+    /// Where the piece begins, in bytes from the start of the part.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
     /// At most 256 KiB.
-    #[prost(bytes = "bytes", tag = "4")]
+    #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
-    /// BLAKE3 of data, 32 bytes.
-    #[prost(bytes = "vec", tag = "5")]
-    pub blake3: ::prost::alloc::vec::Vec<u8>,
+    /// With the last piece of a part: BLAKE3 over the BLAKE3 hashes of its chunks, 32 bytes. Empty before.
+    #[prost(bytes = "vec", tag = "4")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// The end of an upload: what its sender signs for.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -752,13 +756,13 @@ pub struct GetNeighbourKeysResponse {
 /// One message of an upload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitMaskedRequest {
-    /// Header first, then pieces in order, then the trailer; each of header and trailer once.
+    /// Header first, then the pieces of missing parts, then the trailer; each of header and trailer once.
     #[prost(oneof = "submit_masked_request::Part", tags = "1, 2, 3")]
     pub part: ::core::option::Option<submit_masked_request::Part>,
 }
 /// Nested message and enum types in `SubmitMaskedRequest`.
 pub mod submit_masked_request {
-    /// Header first, then pieces in order, then the trailer; each of header and trailer once.
+    /// Header first, then the pieces of missing parts, then the trailer; each of header and trailer once.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Part {
         #[prost(message, tag = "1")]
@@ -769,12 +773,40 @@ pub mod submit_masked_request {
         Trailer(super::UploadTrailer),
     }
 }
-/// The upload is durable.
+/// One answer to an upload.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubmitMaskedResponse {
-    /// Signed; with it the site may forget what it masked with.
-    #[prost(message, optional, tag = "1")]
-    pub receipt: ::core::option::Option<UploadReceipt>,
+    /// The status once, to the header; then a kept part for each that was sent; then the receipt.
+    #[prost(oneof = "submit_masked_response::Answer", tags = "1, 2, 3")]
+    pub answer: ::core::option::Option<submit_masked_response::Answer>,
+}
+/// Nested message and enum types in `SubmitMaskedResponse`.
+pub mod submit_masked_response {
+    /// The status once, to the header; then a kept part for each that was sent; then the receipt.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// Signed; with it the site may forget what it masked with.
+        #[prost(message, tag = "1")]
+        Receipt(super::UploadReceipt),
+        #[prost(message, tag = "2")]
+        Status(super::UploadStatus),
+        #[prost(message, tag = "3")]
+        Kept(super::PartKept),
+    }
+}
+/// What the coordinator has of an upload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadStatus {
+    /// Bit k mod 8 of byte k / 8 is set if part k is durable. One bit for each part, rounded up to bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub have: ::prost::alloc::vec::Vec<u8>,
+}
+/// A part is durable and need not be sent again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartKept {
+    /// Which, counted from 0.
+    #[prost(uint64, tag = "1")]
+    pub part: u64,
 }
 /// Which attempt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1200,14 +1232,15 @@ pub mod round_service_client {
                 .insert(GrpcMethod::new("veilsum.v1.RoundService", "GetNeighbourKeys"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Sends the masked update: header, pieces, trailer. The receipt leaves when all of it is durable.
+        /// Sends the masked update. The site says which one it is and is told which parts the coordinator has; it sends the others, each
+        /// acknowledged once it is durable, then the trailer, and gets the receipt. Cut off, the same call again goes on where it was.
         pub async fn submit_masked(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
                 Message = super::SubmitMaskedRequest,
             >,
         ) -> std::result::Result<
-            tonic::Response<super::SubmitMaskedResponse>,
+            tonic::Response<tonic::codec::Streaming<super::SubmitMaskedResponse>>,
             tonic::Status,
         > {
             self.inner
@@ -1225,7 +1258,7 @@ pub mod round_service_client {
             let mut req = request.into_streaming_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("veilsum.v1.RoundService", "SubmitMasked"));
-            self.inner.client_streaming(req, path, codec).await
+            self.inner.streaming(req, path, codec).await
         }
         /// The shares this site keeps for each cohort member.
         pub async fn get_shares(
@@ -1465,12 +1498,19 @@ pub mod round_service_server {
             tonic::Response<Self::GetNeighbourKeysStream>,
             tonic::Status,
         >;
-        /// Sends the masked update: header, pieces, trailer. The receipt leaves when all of it is durable.
+        /// Server streaming response type for the SubmitMasked method.
+        type SubmitMaskedStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SubmitMaskedResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Sends the masked update. The site says which one it is and is told which parts the coordinator has; it sends the others, each
+        /// acknowledged once it is durable, then the trailer, and gets the receipt. Cut off, the same call again goes on where it was.
         async fn submit_masked(
             &self,
             request: tonic::Request<tonic::Streaming<super::SubmitMaskedRequest>>,
         ) -> std::result::Result<
-            tonic::Response<super::SubmitMaskedResponse>,
+            tonic::Response<Self::SubmitMaskedStream>,
             tonic::Status,
         >;
         /// Server streaming response type for the GetShares method.
@@ -1970,11 +2010,12 @@ pub mod round_service_server {
                     struct SubmitMaskedSvc<T: RoundService>(pub Arc<T>);
                     impl<
                         T: RoundService,
-                    > tonic::server::ClientStreamingService<super::SubmitMaskedRequest>
+                    > tonic::server::StreamingService<super::SubmitMaskedRequest>
                     for SubmitMaskedSvc<T> {
                         type Response = super::SubmitMaskedResponse;
+                        type ResponseStream = T::SubmitMaskedStream;
                         type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
+                            tonic::Response<Self::ResponseStream>,
                             tonic::Status,
                         >;
                         fn call(
@@ -2007,7 +2048,7 @@ pub mod round_service_server {
                                 max_decoding_message_size,
                                 max_encoding_message_size,
                             );
-                        let res = grpc.client_streaming(method, req).await;
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use veilsum_common::RunSpec;
-use veilsum_common::model::{self, UpdateKind};
+use veilsum_common::model::{Checkpoint, Delta, Flat, Next};
 use veilsum_daemon::entropy;
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::prg::Keystream;
@@ -72,12 +72,14 @@ fn round(
         weights += weight;
     }
     let (layout, selection) = (spec.layout(), spec.selection());
-    let values = model::flatten(layout, selection, global)?;
+    let last = Checkpoint::model(&global, layout)?;
+    let values = Flat::new(&last, layout, selection)?.whole()?;
     let mut next = vec![0.0; values.len()];
     spec.study()
         .strategy()
         .step(&values, &sum, weights, spec.quantiser(), &mut next);
-    let next = model::apply(layout, selection, global, &next)?;
+    let writer = Next::new(Flat::new(&last, layout, selection)?)?;
+    let next = writer.whole(&next)?;
     Ok((
         next,
         RoundTime {
@@ -95,8 +97,12 @@ fn quantise(
     weight: u64,
 ) -> Result<Vec<i64>, DemoError> {
     let update = local.to_safetensors(FileKind::Update);
-    let kind = UpdateKind::read(&update)?;
-    let delta = model::flatten_delta(spec.layout(), spec.selection(), global, &update, kind)?;
+    let (layout, selection) = (spec.layout(), spec.selection());
+    let (global, update) = (
+        Checkpoint::model(&global, layout)?,
+        Checkpoint::update(&update, layout)?,
+    );
+    let delta = Delta::new(&global, &update, layout, selection)?.whole()?;
     let rounding = Seed::from(entropy::bytes::<32>());
     let noise = |chunk, bytes: &mut [u8]| Keystream::new(&rounding, 0, chunk).fill(bytes);
     Ok(spec.quantiser().quantise(&delta, weight, &noise)?.lanes)

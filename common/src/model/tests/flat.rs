@@ -24,8 +24,49 @@ fn mixed(x: f32) -> Vec<u8> {
     )
 }
 
+fn flatten(
+    layout: &Layout,
+    selection: &Selection,
+    model: &Vec<u8>,
+) -> Result<Vec<f32>, ModelError> {
+    let checkpoint = Checkpoint::model(model, layout)?;
+    Flat::new(&checkpoint, layout, selection)?.whole()
+}
+
+fn flatten_delta(
+    layout: &Layout,
+    selection: &Selection,
+    global: &Vec<u8>,
+    update: &Vec<u8>,
+) -> Result<Vec<f32>, ModelError> {
+    let global = Checkpoint::model(global, layout)?;
+    let update = Checkpoint::update(update, layout)?;
+    Delta::new(&global, &update, layout, selection)?.whole()
+}
+
+fn apply(
+    layout: &Layout,
+    selection: &Selection,
+    global: &Vec<u8>,
+    next: &[f32],
+) -> Result<Vec<u8>, ModelError> {
+    let checkpoint = Checkpoint::model(global, layout)?;
+    Next::new(Flat::new(&checkpoint, layout, selection)?)?.whole(next)
+}
+
+fn check_finite(layout: &Layout, model: &Vec<u8>) -> Result<(), ModelError> {
+    Checkpoint::model(model, layout)?.check_finite()
+}
+
+/// The same tensors, said to be differences.
+fn delta_of(weights: &[u8]) -> Vec<u8> {
+    let read = safetensors::SafeTensors::deserialize(weights).unwrap();
+    let kind = [("veilsum.kind".to_owned(), "delta".to_owned())];
+    safetensors::serialize(read.tensors(), Some(kind.into())).unwrap()
+}
+
 fn setup(model: &[u8]) -> (Layout, Selection) {
-    let layout = Layout::read(model).unwrap();
+    let layout = layout_of(model).unwrap();
     let selection = all(&layout);
     (layout, selection)
 }
@@ -48,9 +89,10 @@ fn flatten_widens_and_narrows_in_layout_order() {
 fn weights_become_differences_and_deltas_stay() {
     let (global, update) = (mixed(1.0), mixed(1.25));
     let (layout, selection) = setup(&global);
-    let delta = flatten_delta(&layout, &selection, &global, &update, UpdateKind::Weights).unwrap();
+    let delta = flatten_delta(&layout, &selection, &global, &update).unwrap();
     assert_eq!(delta, [0.25, 0.25, -0.25, 0.0, 0.0, 0.0]);
-    let delta = flatten_delta(&layout, &selection, &global, &update, UpdateKind::Delta).unwrap();
+    let update = delta_of(&update);
+    let delta = flatten_delta(&layout, &selection, &global, &update).unwrap();
     assert_eq!(delta, [1.25, 1.25, -1.25, 1.0, 1.0, -1.0]);
 }
 
@@ -61,7 +103,7 @@ fn an_update_may_order_its_tensors_otherwise_and_leave_kept_ones_out() {
     let header = r#"{"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[8,16]}}"#;
     let mut update = raw(header, 0);
     update.extend(f32s(&[1.0, 2.0, 13.0, 24.0]));
-    let delta = flatten_delta(&layout, &selection, &global, &update, UpdateKind::Weights).unwrap();
+    let delta = flatten_delta(&layout, &selection, &global, &update).unwrap();
     assert_eq!(names(&layout, &selection), ["a", "b"]);
     assert_eq!(delta, [10.0, 20.0, 0.0, 0.0]);
 }
@@ -73,14 +115,7 @@ fn an_update_that_does_not_fit_is_refused_by_tensor() {
     let a = || ("a", Kind::F32, &[2, 1][..], f32s(&[0.0, 0.0]));
     let b = || ("b", Kind::F32, &[2][..], f32s(&[0.0, 0.0]));
     let refused = |tensors: &[Tensor]| {
-        flatten_delta(
-            &layout,
-            &selection,
-            &global,
-            &file(tensors),
-            UpdateKind::Weights,
-        )
-        .unwrap_err()
+        flatten_delta(&layout, &selection, &global, &file(tensors)).unwrap_err()
     };
     assert!(
         matches!(refused(&[a()]), ModelError::Missing { file: File::Update, tensor } if tensor == "b")
@@ -112,12 +147,12 @@ fn a_number_that_is_not_finite_is_named_by_tensor_and_index() {
     let global = small();
     let (layout, selection) = setup(&global);
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let update = file(&[
+        let weights = file(&[
             ("a", Kind::F32, &[2, 1], f32s(&[0.0, 0.0])),
             ("b", Kind::F32, &[2], f32s(&[0.0, bad])),
         ]);
-        for kind in [UpdateKind::Weights, UpdateKind::Delta] {
-            let error = flatten_delta(&layout, &selection, &global, &update, kind).unwrap_err();
+        for update in [delta_of(&weights), weights] {
+            let error = flatten_delta(&layout, &selection, &global, &update).unwrap_err();
             let text = error.to_string();
             assert!(
                 text.starts_with("tensor `b` in the update is ") && text.contains("index 1"),
@@ -139,7 +174,7 @@ fn a_model_with_nan_anywhere_is_refused() {
         "{error}"
     );
     assert!(flatten(&layout, &selection, &bad).is_err());
-    assert!(flatten_delta(&layout, &selection, &bad, &good, UpdateKind::Weights).is_err());
+    assert!(flatten_delta(&layout, &selection, &bad, &good).is_err());
     // also in a tensor that is not averaged
     let kept = Selection::choose(&layout, &["h".to_owned()], &[]).unwrap();
     assert!(check_finite(&layout, &bad).is_err());
@@ -156,13 +191,7 @@ fn what_f32_cannot_hold_is_refused() {
     ));
     let single = |x: f32| file(&[("f", Kind::F32, &[1], f32s(&[x]))]);
     let (layout, selection) = setup(&single(0.0));
-    let error = flatten_delta(
-        &layout,
-        &selection,
-        &single(-3e38),
-        &single(3e38),
-        UpdateKind::Weights,
-    );
+    let error = flatten_delta(&layout, &selection, &single(-3e38), &single(3e38));
     assert!(matches!(
         error,
         Err(ModelError::BeyondF32 {
@@ -267,6 +296,107 @@ fn a_vector_of_another_length_is_refused() {
     }
 }
 
+/// A model of several blocks: two averaged tensors around a kept one.
+fn long() -> Vec<u8> {
+    let ramp = |len: usize, by: f32| (0..len).map(|k| k as f32 * by).collect::<Vec<_>>();
+    file(&[
+        ("a", Kind::F32, &[40_000], f32s(&ramp(40_000, 0.5))),
+        ("n", Kind::F32, &[300], f32s(&ramp(300, 1.0))),
+        ("z", Kind::F32, &[3], f32s(&[7.0, 8.0, 9.0])),
+    ])
+}
+
+#[test]
+fn any_range_is_a_piece_of_the_whole() {
+    let model = long();
+    let (layout, selection) = setup(&model);
+    let whole = flatten(&layout, &selection, &model).unwrap();
+    let checkpoint = Checkpoint::model(&model, &layout).unwrap();
+    let mut flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
+    for (first, len) in [
+        (0, 0),
+        (0, 1),
+        (16_383, 2),
+        (39_999, 2),
+        (40_002, 1),
+        (0, 40_003),
+    ] {
+        let mut out = vec![f32::NAN; len];
+        flat.values(first as u64, &mut out).unwrap();
+        assert_eq!(out, whole[first..first + len]);
+    }
+}
+
+#[test]
+fn the_next_checkpoint_is_the_same_however_its_values_come() {
+    let model = long();
+    let (layout, selection) = setup(&model);
+    let next: Vec<f32> = (0..40_003).map(|k| -(k as f32)).collect();
+    let whole = apply(&layout, &selection, &model, &next).unwrap();
+    let read = safetensors::SafeTensors::deserialize(&whole).unwrap();
+    assert_eq!(read.tensor("z").unwrap().data(), f32s(&next[40_000..]));
+    let checkpoint = Checkpoint::model(&model, &layout).unwrap();
+    let mut writer = Next::new(Flat::new(&checkpoint, &layout, &selection).unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    let mut sink = |some: &[u8]| {
+        bytes.extend_from_slice(some);
+        Ok::<(), ModelError>(())
+    };
+    for some in next.chunks(777) {
+        writer.push(some, &mut sink).unwrap();
+    }
+    writer.finish(&mut sink).unwrap();
+    assert!(bytes == whole);
+}
+
+/// A file that was cut short after its header was read.
+struct Cut(Vec<u8>, u64);
+
+impl Source for Cut {
+    fn len_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let cut = usize::try_from(self.1).unwrap();
+        (&self.0[..cut]).read_exact_at(out, offset)
+    }
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_an_error_and_no_panic() {
+    let model = long();
+    let (layout, selection) = setup(&model);
+    let cut = Cut(model.clone(), model.len() as u64 - 1);
+    let checkpoint = Checkpoint::model(&cut, &layout).unwrap();
+    let mut flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
+    let mut out = vec![0.0; 3];
+    flat.values(0, &mut out).unwrap();
+    let error = flat.values(40_000, &mut out).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ModelError::Unreadable {
+                file: File::Model,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn tensors_in_another_order_than_the_layouts_are_not_written_over() {
+    let header = r#"{"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#;
+    let layout = Layout::new(vec![
+        spec("a", Dtype::F32, &[1]),
+        spec("b", Dtype::F32, &[1]),
+    ])
+    .unwrap();
+    let error = apply(&layout, &all(&layout), &raw(header, 8), &[1.0, 2.0]).unwrap_err();
+    assert!(matches!(error, ModelError::Order { tensor } if tensor == "b"));
+}
+
 proptest! {
     #[test]
     fn apply_then_flatten_is_the_identity_on_f32(values in prop::collection::vec(any::<f32>().prop_filter("finite", |v| v.is_finite()), 4)) {
@@ -280,17 +410,17 @@ proptest! {
     fn a_delta_added_back_gives_the_weights(old in -100.0_f32..100.0, new in -100.0_f32..100.0) {
         let single = |x: f32| file(&[("f", Kind::F32, &[1], f32s(&[x]))]);
         let (layout, selection) = setup(&single(0.0));
-        let delta = flatten_delta(&layout, &selection, &single(old), &single(new), UpdateKind::Weights).unwrap();
+        let delta = flatten_delta(&layout, &selection, &single(old), &single(new)).unwrap();
         prop_assert_eq!(delta[0], new - old);
     }
 
     #[test]
     fn no_bytes_make_the_reader_panic(header in "\\PC{0,60}", data in 0_usize..20, flip in 0_usize..200, to: u8) {
-        let _ = Layout::read(&raw(&header, data));
+        let _ = layout_of(&raw(&header, data));
         let mut bytes = small();
         let at = flip % bytes.len();
         bytes[at] = to;
-        if let Ok(layout) = Layout::read(&bytes) {
+        if let Ok(layout) = layout_of(&bytes) {
             let _ = check_finite(&layout, &bytes);
         }
     }

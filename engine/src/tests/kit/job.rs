@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
-use veilsum_common::model;
+use veilsum_common::model::{Checkpoint, Flat, Next};
 use veilsum_common::run::RunSpec;
 use veilsum_secagg::mask::Masks;
 use veilsum_secagg::ring::{centred, unpack};
@@ -132,7 +132,7 @@ fn next_model(spec: &RunSpec, model: &[u8], sum: &Sum) -> Result<Vec<u8>, Abort>
         .decode(&sum.lanes)
         .map_err(|_| Abort::BadSum)?;
     let (layout, selection) = (spec.layout(), spec.selection());
-    let global = model::flatten(layout, selection, model).unwrap();
+    let global = flat(spec, model);
     let mut next = vec![0.0; global.len()];
     let step = spec.study().strategy();
     step.step(
@@ -142,7 +142,16 @@ fn next_model(spec: &RunSpec, model: &[u8], sum: &Sum) -> Result<Vec<u8>, Abort>
         spec.quantiser(),
         &mut next,
     );
-    model::apply(layout, selection, model, &next).map_err(|_| Abort::NotFinite)
+    let old = Checkpoint::model(&model, layout).unwrap();
+    let writer = Next::new(Flat::new(&old, layout, selection).unwrap()).unwrap();
+    writer.whole(&next).map_err(|_| Abort::NotFinite)
+}
+
+/// The averaged values of a model.
+pub fn flat(spec: &RunSpec, model: &[u8]) -> Vec<f32> {
+    let checkpoint = Checkpoint::model(&model, spec.layout()).unwrap();
+    let flat = Flat::new(&checkpoint, spec.layout(), spec.selection());
+    flat.unwrap().whole().unwrap()
 }
 
 fn verdict(error: Error) -> Abort {

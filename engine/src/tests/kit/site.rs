@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
-use veilsum_common::model;
 use veilsum_common::run::RunSpec;
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
@@ -565,7 +564,7 @@ impl Site {
         self.trained += 1;
         let announcement = attempt.announcement();
         let model = &hub.blobs[&announcement.model_hash];
-        let global = model::flatten(self.spec.layout(), self.spec.selection(), model).unwrap();
+        let global = super::job::flat(&self.spec, model);
         let noise =
             Digest::of_bulk(format!("{} {}", self.name, announcement.model_hash).as_bytes());
         let small = |k: usize| f32::from(noise.0[k % 32]) / 4096.0;

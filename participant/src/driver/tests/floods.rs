@@ -9,6 +9,7 @@ use veilsum_secagg::Digest;
 
 use super::coordinator::Coordinator;
 use crate::link::LinkError;
+use crate::models::{ModelFault, Models};
 
 const RUN: RunId = RunId::from_bytes([7; 16]);
 const ANN: Digest = Digest([1; 32]);
@@ -72,20 +73,36 @@ async fn t24_pieces_of_a_model_are_neither_empty_nor_unset_nor_too_many() {
     let says = |pieces| coordinator.model.lock().unwrap().push_back(Ok(pieces));
     let whole = Digest::of_bulk(b"model");
 
+    let dir = tempfile::tempdir().unwrap();
+    let models = |limit_bytes| Models::new(link.clone(), RUN, dir.path(), limit_bytes);
+
     says(vec![piece(0, b""); 1000]);
-    let refused = link.model(RUN, whole, 100).await.unwrap_err();
-    assert!(matches!(refused, LinkError::Piece), "{refused}");
+    let refused = models(100).get(whole).await.err().unwrap();
+    assert!(
+        matches!(refused, ModelFault::Link(LinkError::Piece)),
+        "{refused}"
+    );
     says(vec![pb::FetchModelResponse { chunk: None }]);
-    let refused = link.model(RUN, whole, 100).await.unwrap_err();
+    let refused = models(100).get(whole).await.err().unwrap();
     assert!(refused.to_string().contains("chunk"), "{refused}");
     says(vec![piece(0, b"mod"), piece(3, b"el")]);
-    let refused = link.model(RUN, whole, 4).await.unwrap_err();
+    let refused = models(4).get(whole).await.err().unwrap();
     assert!(
-        matches!(refused, LinkError::TooLong { limit_bytes: 4 }),
+        matches!(
+            refused,
+            ModelFault::Link(LinkError::TooLong { limit_bytes: 4 })
+        ),
+        "{refused}"
+    );
+    says(vec![piece(0, b"mod"), piece(3, b"els")]);
+    let refused = models(6).get(whole).await.err().unwrap();
+    assert!(
+        matches!(refused, ModelFault::Link(LinkError::Model { .. })),
         "{refused}"
     );
     says(vec![piece(0, b"mod"), piece(3, b"el")]);
-    assert_eq!(link.model(RUN, whole, 5).await.unwrap(), b"model");
+    let model = models(5).get(whole).await.unwrap();
+    assert_eq!(std::fs::read(model.path).unwrap(), b"model");
 }
 
 #[tokio::test]

@@ -1,0 +1,116 @@
+//! What every writer of files shares: a directory, syncs, and the knowledge that one of them has failed.
+//!
+//! After a sync that failed nobody can know what is on the disk, and a second one would only seem to succeed: all later writes are
+//! refused, and [`Disk::failed`] tells the server to exit.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use tokio::sync::watch;
+
+use super::blobs::Error;
+
+/// A directory of ours; its clones share what they know of it.
+#[derive(Clone)]
+pub(super) struct Disk {
+    root: Arc<Path>,
+    sync: fn(&File) -> io::Result<()>,
+    failure: watch::Sender<Option<Error>>,
+}
+
+impl Disk {
+    pub(super) fn new(root: &Path) -> Self {
+        Self::with_sync(root, File::sync_all)
+    }
+
+    /// For tests: a disk whose syncs do something else.
+    pub(super) fn with_sync(root: &Path, sync: fn(&File) -> io::Result<()>) -> Self {
+        Self {
+            root: root.into(),
+            sync,
+            failure: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Waits until a sync has failed, and tells which. The process must exit then.
+    pub(super) async fn failed(&self) -> Error {
+        let mut failure = self.failure.subscribe();
+        let failed = failure.wait_for(Option::is_some).await;
+        let failed = failed.expect("self keeps the sending half alive");
+        failed.clone().expect("that is what was waited for")
+    }
+
+    /// Nothing more is promised after a failed sync.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        self.failure.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn sync(&self, file: &File, path: &Path) -> Result<(), Error> {
+        self.check()?;
+        (self.sync)(file).map_err(|source| {
+            let error = Error::NotDurable {
+                path: path.to_owned(),
+                source: source.into(),
+            };
+            tracing::error!(%error, "a sync failed");
+            self.failure.send_replace(Some(error.clone()));
+            error
+        })
+    }
+
+    pub(super) fn sync_dir(&self, dir: &Path) -> Result<(), Error> {
+        self.sync(&File::open(dir).map_err(at(dir))?, dir)
+    }
+
+    /// Makes a directory below this one durable, with those in between.
+    pub(super) fn make_dirs(&self, dir: &Path) -> Result<(), Error> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        make_dir(dir).map_err(at(dir))?;
+        let above = dir.ancestors().skip(1);
+        above
+            .take_while(|above| above.starts_with(&*self.root))
+            .try_for_each(|above| self.sync_dir(above))
+    }
+}
+
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    |source| Error::Io {
+        path,
+        source: source.into(),
+    }
+}
+
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Some file systems cannot reserve. A full disk is then met by a write, which is later but no less safe.
+pub(super) fn reserve(file: &File, len_bytes: u64) -> io::Result<()> {
+    if len_bytes == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, len_bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        reserved => Ok(reserved?),
+    }
+}
+
+/// The names in a directory; what is not text is nothing of ours.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(at(dir))? {
+        names.extend(entry.map_err(at(dir))?.file_name().into_string());
+    }
+    Ok(names)
+}

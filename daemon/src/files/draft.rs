@@ -1,0 +1,101 @@
+//! A file that is written bit by bit and has no name of its own before it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use veilsum_common::blob::{BlobHasher, BlobRef};
+
+use super::{Act, FileError, Reading, SECRET_MODE, directory_of, failed, temporary_beside};
+
+/// Bytes on their way to a file that only its owner can read. Dropped, it leaves nothing behind.
+pub struct Draft {
+    file: File,
+    temporary: PathBuf,
+    hasher: BlobHasher,
+}
+
+impl Draft {
+    /// Begins one in the directory where it is to stay; nobody else may make files there.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn create(directory: &Path) -> Result<Self, FileError> {
+        let temporary = temporary_beside(&directory.join("draft"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(SECRET_MODE)
+            .open(&temporary)
+            .map_err(|source| failed(Act::Write, &temporary, source))?;
+        Ok(Self {
+            file,
+            temporary,
+            hasher: BlobHasher::default(),
+        })
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// [`FileError::Io`], for instance when the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|source| failed(Act::Write, &self.temporary, source))?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// How many bytes there are so far.
+    pub fn len_bytes(&self) -> u64 {
+        self.hasher.len_bytes()
+    }
+
+    /// What was written so far.
+    pub fn blob(&self) -> BlobRef {
+        self.hasher.finish()
+    }
+
+    /// To look at what was written: the very bytes that will have the name.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn read(&self) -> Result<Reading, FileError> {
+        let again = self.file.try_clone().and_then(Reading::of);
+        again.map_err(|source| failed(Act::Read, &self.temporary, source))
+    }
+
+    /// Makes it durable under a name in its directory, whatever had that name before.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn keep(self, path: &Path) -> Result<(), FileError> {
+        let kept = self.file.sync_all();
+        let kept = kept
+            .and_then(|()| self.rename(path))
+            .and_then(|()| File::open(directory_of(path))?.sync_all());
+        kept.map_err(|source| failed(Act::Write, path, source))
+    }
+
+    /// Gives it a name without forcing it to disk: for what is checked before each use and can be had again.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn cache(self, path: &Path) -> Result<(), FileError> {
+        self.rename(path)
+            .map_err(|source| failed(Act::Write, path, source))
+    }
+
+    fn rename(&self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.temporary, path)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Gone if it was given its name. One that cannot be removed is looked for by whoever owns the directory.
+        drop(fs::remove_file(&self.temporary));
+    }
+}
