@@ -8,7 +8,7 @@ mod unmasking;
 use std::collections::BTreeMap;
 
 pub(crate) use unmasking::leads_to_commitments;
-pub use unmasking::{Unmasked, matching, unmask};
+pub use unmasking::{Recovered, Unmasked, Unmasking, matching, unmask};
 
 use crate::bitmap::Bitmap;
 use crate::codec::{Digest, hash};

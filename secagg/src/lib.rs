@@ -142,6 +142,9 @@ pub mod ring;
 pub mod shamir;
 #[cfg(test)]
 mod tests;
+pub mod wide;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use bitmap::{Bitmap, BitmapError};
 pub use certificate::{Certificate, CertifiedAbort, CertifiedRoster, CertifiedSurvivors};

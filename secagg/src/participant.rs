@@ -29,6 +29,7 @@ use crate::message::{
 };
 use crate::params::Params;
 use crate::prg::Sign;
+use crate::ring::Lane;
 
 /// The organisation's signed word on this site's identity key, made outside this crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -293,6 +294,25 @@ impl Masking {
         );
         self.masks
             .mask_chunk(params.lane(), params.config().m, chunk, lanes)
+    }
+
+    /// Masks the quantised lanes of chunk `chunk` in place and appends their packed bytes to `packed`: [`Self::chunk`] for lanes
+    /// that are already what the ring takes, in buffers that are used again. After it `lanes` are masked, and no use to anybody.
+    ///
+    /// Shape: `chunk_len(chunk)` lanes in, `packed_len` bytes out. Same input, same bytes.
+    ///
+    /// # Panics
+    /// If the lanes are not of the run's width, or not as many as the chunk has: our own bug.
+    pub fn pack_chunk<L: Lane>(&self, chunk: u64, lanes: &mut [L], packed: &mut Vec<u8>) {
+        let params = self.attempt.params();
+        assert_eq!(L::WIDTH, params.lane(), "width of the lanes");
+        assert_eq!(
+            lanes.len(),
+            params.chunk_len(chunk) as usize,
+            "lanes of chunk {chunk}"
+        );
+        self.masks
+            .add_and_pack(params.config().m, chunk, lanes, packed);
     }
 
     /// Masks the metadata lanes and signs the whole upload; `chunk_hashes` are the BLAKE3 hashes of the packed chunks in order.

@@ -1,36 +1,36 @@
-//! Seed and position → keystream: AES-256-CTR, seekable by (part, chunk).
+//! Seed and position → keystream: AES-256-CTR, seekable by (part, chunk), added to lanes as it is made.
 //!
 //! `stream(seed, part, chunk)`: key = seed, IV = LE32(part) ‖ LE64(chunk) ‖ BE32(0). Part 0 is the model, part 1 the metadata
-//! lanes. A stream says nothing of what it masks: signs and sums are [`crate::mask`]'s. Source: protocol, section 5; NIST SP 800-38A for counter mode.
+//! lanes. A stream says nothing of what it masks: signs and sums are [`crate::mask`]'s. On x86-64 the streams come from
+//! `crate::x86`, elsewhere from the `aes` crate; the bits are the same. Source: protocol, section 5; NIST SP 800-38A for counter mode.
 
 use aes::Aes256;
-use ctr::Ctr32BE;
-use ctr::cipher::{KeyIvInit, StreamCipher};
-use zeroize::Zeroizing;
+use ctr::cipher::common::ParBlocks;
+use ctr::cipher::typenum::Unsigned;
+use ctr::cipher::{
+    BlockSizeUser, InnerIvInit, KeyInit, StreamCipherBackend, StreamCipherClosure,
+    StreamCipherCore, StreamCipherSeekCore, consts::U16,
+};
+use ctr::{CtrCore, flavors::Ctr32BE};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::keys::Seed;
-use crate::ring::Lane;
+use crate::ring::Word;
+#[cfg(target_arch = "x86_64")]
+use crate::x86;
 
-/// Bytes of keystream made at a time: small enough to stay in the first-level cache together with the accumulator.
-const BLOCK_BYTES: usize = 16 * 1024;
+/// The part of an IV that one stream keeps: LE32(part) ‖ LE64(chunk).
+pub(crate) type Nonce = [u8; 12];
 
-/// The keystream of one (seed, part, chunk), read from its beginning.
-pub struct Keystream(Ctr32BE<Aes256>);
+/// Bytes of a cipher block.
+const BLOCK_BYTES: usize = 16;
 
-impl Keystream {
-    /// Opens the stream of `chunk` in `part`.
-    pub fn new(seed: &Seed, part: u32, chunk: u64) -> Self {
-        let mut iv = [0; 16];
-        iv[..4].copy_from_slice(&part.to_le_bytes());
-        iv[4..12].copy_from_slice(&chunk.to_le_bytes());
-        Self(Ctr32BE::new(seed.expose().into(), &iv.into()))
-    }
-
-    /// Overwrites `out` with the next bytes of the stream.
-    pub fn fill(&mut self, out: &mut [u8]) {
-        out.fill(0);
-        self.0.apply_keystream(out);
-    }
+/// Where a stream begins: part and chunk.
+pub(crate) fn nonce(part: u32, chunk: u64) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[..4].copy_from_slice(&part.to_le_bytes());
+    nonce[4..].copy_from_slice(&chunk.to_le_bytes());
+    nonce
 }
 
 /// Which way a mask enters an accumulator.
@@ -51,21 +51,171 @@ impl Sign {
             Self::Minus => Self::Plus,
         }
     }
+
+    /// `lane ± word`, wrapping.
+    #[inline(always)]
+    pub(crate) fn apply<W: Word>(self, lane: W, word: W) -> W {
+        match self {
+            Self::Plus => lane.add(word),
+            Self::Minus => lane.sub(word),
+        }
+    }
 }
 
-/// Adds (or subtracts) the stream of (seed, part, chunk) to `acc`, lane by lane, wrapping.
-pub(crate) fn accumulate<L: Lane>(acc: &mut [L], sign: Sign, seed: &Seed, part: u32, chunk: u64) {
-    let mut stream = Keystream::new(seed, part, chunk);
-    let mut block = Zeroizing::new([0u8; BLOCK_BYTES]);
-    for lanes in acc.chunks_mut(BLOCK_BYTES / L::BYTES) {
-        let bytes = &mut block[..lanes.len() * L::BYTES];
-        stream.fill(bytes);
-        for (lane, word) in lanes.iter_mut().zip(bytes.chunks_exact(L::BYTES)) {
-            let word = L::read(word);
-            *lane = match sign {
-                Sign::Plus => lane.add(word),
-                Sign::Minus => lane.sub(word),
-            };
+/// How AES is computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Path {
+    /// By the `aes` crate, which knows the AES instructions of several processors and has constant-time software for all others.
+    Portable,
+    /// By the kernels of `crate::x86`.
+    #[cfg(target_arch = "x86_64")]
+    X86(x86::Unit),
+}
+
+impl Path {
+    /// Every path of this machine, the fastest first.
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let own = x86::Unit::available().map(Self::X86);
+        #[cfg(not(target_arch = "x86_64"))]
+        let own = core::iter::empty();
+        own.chain([Self::Portable])
+    }
+
+    fn fastest() -> Self {
+        Self::available().next().expect("one path is always there")
+    }
+}
+
+/// The expanded key of one seed: made once, used for every chunk, erased when dropped.
+pub(crate) enum Schedule {
+    Portable(Box<Aes256>),
+    #[cfg(target_arch = "x86_64")]
+    X86(x86::RoundKeys),
+}
+
+impl Schedule {
+    pub(crate) fn new(seed: &Seed) -> Self {
+        Self::on(Path::fastest(), seed)
+    }
+
+    pub(crate) fn on(path: Path, seed: &Seed) -> Self {
+        match path {
+            Path::Portable => Self::Portable(Box::new(Aes256::new(seed.expose().into()))),
+            #[cfg(target_arch = "x86_64")]
+            Path::X86(unit) => Self::X86(x86::RoundKeys::new(unit, seed)),
         }
+    }
+
+    /// Adds (or subtracts) the stream of `nonce` from block `first` on to `lanes`, wrapping.
+    pub(crate) fn accumulate<W: Word>(
+        &self,
+        nonce: &Nonce,
+        first: u32,
+        sign: Sign,
+        lanes: &mut [W],
+    ) {
+        match self {
+            Self::Portable(cipher) => portable(cipher, nonce, first, sign, lanes),
+            #[cfg(target_arch = "x86_64")]
+            Self::X86(keys) => keys.accumulate(nonce, first, sign, lanes),
+        }
+    }
+}
+
+fn portable<W: Word>(cipher: &Aes256, nonce: &Nonce, first: u32, sign: Sign, lanes: &mut [W]) {
+    let mut iv = [0; BLOCK_BYTES];
+    iv[..12].copy_from_slice(nonce);
+    let mut stream = CtrCore::<_, Ctr32BE>::inner_iv_init(cipher, &iv.into());
+    stream.set_block_pos(first);
+    stream.process_with_backend(Accumulate { sign, lanes });
+}
+
+/// Runs inside the cipher, compiled for the same processor features.
+struct Accumulate<'a, W> {
+    sign: Sign,
+    lanes: &'a mut [W],
+}
+
+impl<W> BlockSizeUser for Accumulate<'_, W> {
+    type BlockSize = U16;
+}
+
+impl<W: Word> StreamCipherClosure for Accumulate<'_, W> {
+    #[inline(always)]
+    fn call<B: StreamCipherBackend<BlockSize = U16>>(self, backend: &mut B) {
+        let mut stream = ParBlocks::<B>::default();
+        let mut batches = self
+            .lanes
+            .chunks_exact_mut(B::ParBlocksSize::USIZE * BLOCK_BYTES / W::BYTES);
+        for lanes in &mut batches {
+            backend.gen_par_ks_blocks(&mut stream);
+            for (lanes, block) in lanes.chunks_exact_mut(BLOCK_BYTES / W::BYTES).zip(&stream) {
+                add_block(self.sign, lanes, block);
+            }
+        }
+        for lanes in batches.into_remainder().chunks_mut(BLOCK_BYTES / W::BYTES) {
+            backend.gen_ks_block(&mut stream[0]);
+            add_block(self.sign, lanes, &stream[0]);
+        }
+        stream.iter_mut().for_each(|block| block[..].zeroize());
+    }
+}
+
+#[inline(always)]
+fn add_block<W: Word>(sign: Sign, lanes: &mut [W], block: &[u8]) {
+    for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(W::BYTES)) {
+        *lane = sign.apply(*lane, W::read(word));
+    }
+}
+
+/// The keystream of one (seed, part, chunk), read from its beginning.
+pub struct Keystream {
+    schedule: Schedule,
+    nonce: Nonce,
+    next: u32,
+    /// The block that was read last, and how many bytes of its end were not.
+    rest: Zeroizing<[u8; BLOCK_BYTES]>,
+    unread: usize,
+}
+
+impl Keystream {
+    /// Opens the stream of `chunk` in `part`.
+    pub fn new(seed: &Seed, part: u32, chunk: u64) -> Self {
+        Self {
+            schedule: Schedule::new(seed),
+            nonce: nonce(part, chunk),
+            next: 0,
+            rest: Zeroizing::new([0; BLOCK_BYTES]),
+            unread: 0,
+        }
+    }
+
+    /// Overwrites `out` with the next bytes of the stream.
+    pub fn fill(&mut self, out: &mut [u8]) {
+        let (head, out) = out.split_at_mut(self.unread.min(out.len()));
+        self.take_rest(head);
+        let (body, tail) = out.split_at_mut(out.len() - out.len() % BLOCK_BYTES);
+        self.blocks(body);
+        if !tail.is_empty() {
+            let mut block = Zeroizing::new([0; BLOCK_BYTES]);
+            self.blocks(&mut block[..]);
+            (self.rest, self.unread) = (block, BLOCK_BYTES);
+            self.take_rest(tail);
+        }
+    }
+
+    fn take_rest(&mut self, out: &mut [u8]) {
+        let from = BLOCK_BYTES - self.unread;
+        out.copy_from_slice(&self.rest[from..from + out.len()]);
+        self.unread -= out.len();
+    }
+
+    fn blocks(&mut self, out: &mut [u8]) {
+        out.fill(0);
+        self.schedule
+            .accumulate(&self.nonce, self.next, Sign::Plus, out);
+        let blocks = u32::try_from(out.len() / BLOCK_BYTES).expect("a stream has 2^32 blocks");
+        self.next = self.next.wrapping_add(blocks);
     }
 }

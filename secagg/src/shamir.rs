@@ -112,29 +112,16 @@ impl Lagrange {
         if distinct.len() != positions.len() || distinct.contains(&0) {
             return Err(Error::Positions);
         }
+        // λ_x = Π_{z ≠ x} z / (z − x) = Π z / (x · Π_{z ≠ x} (z − x)): one inversion for all of them
         let xs: Vec<Scalar> = positions.iter().map(|&x| Scalar::from(x)).collect();
-        let mut denominators: Vec<Scalar> = xs
+        let others = |x| xs.iter().filter(move |z| **z != x);
+        let mut weights: Vec<Scalar> = xs
             .iter()
-            .enumerate()
-            .map(|(i, x)| {
-                xs.iter()
-                    .enumerate()
-                    .filter(|(j, _)| *j != i)
-                    .map(|(_, z)| z - x)
-                    .product()
-            })
+            .map(|x| x * others(*x).map(|z| z - x).product::<Scalar>())
             .collect();
-        Scalar::invert_batch_alloc(&mut denominators);
-        let weights = (0..xs.len())
-            .map(|i| {
-                xs.iter()
-                    .enumerate()
-                    .filter(|(j, _)| *j != i)
-                    .map(|(_, z)| *z)
-                    .product::<Scalar>()
-                    * denominators[i]
-            })
-            .collect();
+        Scalar::invert_batch_alloc(&mut weights);
+        let all: Scalar = xs.iter().product();
+        weights.iter_mut().for_each(|weight| *weight *= all);
         Ok(Self {
             positions: positions.to_vec(),
             weights,

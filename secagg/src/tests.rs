@@ -18,6 +18,7 @@ mod memory;
 mod neighbours;
 mod participants;
 mod partition;
+mod paths;
 mod properties;
 mod rounds;
 mod span;

@@ -26,15 +26,12 @@ pub struct Unmasked {
     pub liars: BTreeSet<u32>,
 }
 
-/// Recovers one secret of every cohort member and derives the masks to take off.
+/// Recovers one secret of every cohort member and derives the masks to take off, one member after the other.
 ///
-/// Every scalar is compared with its dealer's commitment; wrong ones are left out and their holders named, so up to answers − t
-/// liars are tolerated and none can put the blame on an honest dealer. Cost: one join per member; Lagrange coefficients once per
-/// responding set.
+/// [`Unmasking`] does the same with the members shared out over threads.
 ///
 /// # Errors
-/// [`Error::BelowThreshold`] if a member has fewer than t good scalars; the dealer's fault, provable, if t good scalars do not give
-/// what it committed to.
+/// As [`Unmasking::recover`], of the first member for which it fails.
 pub fn unmask(
     attempt: &Attempt,
     cohort: &Cohort,
@@ -42,26 +39,110 @@ pub fn unmask(
     commits: &Commits,
     lists: &BTreeMap<u32, UnmaskList>,
 ) -> Result<Unmasked, Error> {
-    let ctx = cohort.ctx();
-    let (mut masks, mut liars, mut lagrange) = (Vec::new(), BTreeSet::new(), None);
-    for member in cohort.members.iter() {
-        let commit = commits.get(&member).ok_or(Error::NotAMember("cohort"))?;
-        let which = revealed(survivors, member);
-        let shares = good_shares(attempt, member, survivors, commits, lists, &mut liars);
-        let secret = join(attempt, member, commit, which, &shares, &mut lagrange)?;
-        match which {
-            Secret::SelfMask => {
-                masks.push((Sign::Minus, self_seed(attempt, &ctx, member, &secret)?))
+    let unmasking = Unmasking::new(attempt, cohort, survivors, commits, lists);
+    let recovered = cohort
+        .members
+        .iter()
+        .map(|member| unmasking.recover(member));
+    let recovered = recovered.collect::<Result<_, _>>()?;
+    Ok(unmasking.finish(recovered))
+}
+
+/// The released scalars of an attempt, compared with their commitments and ready to be joined, member by member and in any order.
+///
+/// Wrong scalars are left out and their holders named, so up to answers − t liars are tolerated and none can put the blame on an
+/// honest dealer. Lagrange coefficients are made once for each set of holders that answered for somebody.
+pub struct Unmasking<'a> {
+    attempt: &'a Attempt,
+    ctx: Digest,
+    survivors: &'a Bitmap,
+    commits: &'a Commits,
+    shares: BTreeMap<u32, Vec<(u32, SecretScalar)>>,
+    lagrange: BTreeMap<Vec<u32>, Lagrange>,
+    liars: BTreeSet<u32>,
+}
+
+/// The masks to take off that follow from one member's secret.
+pub struct Recovered {
+    member: u32,
+    masks: Vec<(Sign, Seed)>,
+}
+
+impl<'a> Unmasking<'a> {
+    /// Compares every scalar with its dealer's commitment. Cost: one hash for each member and holder.
+    pub fn new(
+        attempt: &'a Attempt,
+        cohort: &Cohort,
+        survivors: &'a Bitmap,
+        commits: &'a Commits,
+        lists: &BTreeMap<u32, UnmaskList>,
+    ) -> Self {
+        let (mut shares, mut lagrange, mut liars) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        for member in cohort.members.iter() {
+            let good = good_shares(attempt, member, survivors, commits, lists, &mut liars);
+            let positions = positions(&good);
+            if !lagrange.contains_key(&positions) {
+                // too few positions: the member's own step says so
+                if let Ok(coefficients) = Lagrange::new(&positions, attempt.threshold()) {
+                    lagrange.insert(positions, coefficients);
+                }
             }
-            Secret::Rescue => masks.extend(dropout_masks(
-                attempt, &ctx, member, survivors, commits, &secret,
-            )?),
+            shares.insert(member, good);
+        }
+        Self {
+            attempt,
+            ctx: cohort.ctx(),
+            survivors,
+            commits,
+            shares,
+            lagrange,
+            liars,
         }
     }
-    Ok(Unmasked {
-        masks: Masks::new(masks),
-        liars,
-    })
+
+    /// Joins the shares of one member. Cost: one join, and for a dropout an agreement for each survivor next to it.
+    ///
+    /// # Errors
+    /// [`Error::BelowThreshold`] if the member has fewer than t good scalars; the dealer's fault, provable, if t good scalars do not
+    /// give what it committed to.
+    pub fn recover(&self, member: u32) -> Result<Recovered, Error> {
+        let (attempt, ctx) = (self.attempt, &self.ctx);
+        let missing = Error::NotAMember("cohort");
+        let commit = self.commits.get(&member).ok_or(missing)?;
+        let shares = self.shares.get(&member).ok_or(missing)?;
+        let which = revealed(self.survivors, member);
+        let secret = match self.lagrange.get(&positions(shares)) {
+            Some(coefficients) => joined(attempt, member, commit, which, shares, coefficients)?,
+            None => join(attempt, member, commit, which, shares)?,
+        };
+        let masks = match which {
+            Secret::SelfMask => vec![(Sign::Minus, self_seed(attempt, ctx, member, &secret)?)],
+            Secret::Rescue => {
+                dropout_masks(attempt, ctx, member, self.survivors, self.commits, &secret)?
+            }
+        };
+        Ok(Recovered { member, masks })
+    }
+
+    /// All masks together.
+    ///
+    /// # Panics
+    /// If not every member of the cohort was recovered, once: our own bug.
+    pub fn finish(self, mut recovered: Vec<Recovered>) -> Unmasked {
+        recovered.sort_by_key(|recovered| recovered.member);
+        let members = recovered.iter().map(|recovered| &recovered.member);
+        assert!(members.eq(self.shares.keys()), "every member, once");
+        let masks = recovered.into_iter().flat_map(|recovered| recovered.masks);
+        Unmasked {
+            masks: Masks::new(masks.collect()),
+            liars: self.liars,
+        }
+    }
+}
+
+fn positions(shares: &[(u32, SecretScalar)]) -> Vec<u32> {
+    shares.iter().map(|(position, _)| *position).collect()
 }
 
 /// Scalars for `member` that match its commitments, by holder position; the senders of others are liars.
@@ -130,18 +211,21 @@ fn join(
     commit: &Commit,
     which: Secret,
     shares: &[(u32, SecretScalar)],
-    lagrange: &mut Option<Lagrange>,
 ) -> Result<SecretScalar, Error> {
-    let positions: Vec<u32> = shares.iter().map(|(position, _)| *position).collect();
-    let reusable = lagrange
-        .take()
-        .filter(|known| known.positions() == positions);
-    let coefficients = match reusable {
-        Some(known) => known,
-        None => Lagrange::new(&positions, attempt.threshold())?,
-    };
+    let coefficients = Lagrange::new(&positions(shares), attempt.threshold())?;
+    joined(attempt, member, commit, which, shares, &coefficients)
+}
+
+/// The same with the coefficients of these positions.
+fn joined(
+    attempt: &Attempt,
+    member: u32,
+    commit: &Commit,
+    which: Secret,
+    shares: &[(u32, SecretScalar)],
+    coefficients: &Lagrange,
+) -> Result<SecretScalar, Error> {
     let secret = coefficients.combine(&shares.iter().map(|(_, share)| share).collect::<Vec<_>>());
-    *lagrange = Some(coefficients);
     let committed = match which {
         Secret::SelfMask => commit.com_b,
         Secret::Rescue => commit.com_k,
@@ -162,7 +246,7 @@ pub(crate) fn leads_to_commitments(
     which: Secret,
     shares: &[(u32, SecretScalar)],
 ) -> bool {
-    let joined = join(attempt, dealer, commit, which, shares, &mut None);
+    let joined = join(attempt, dealer, commit, which, shares);
     joined.is_ok_and(|secret| match which {
         Secret::SelfMask => true,
         Secret::Rescue => rescue(attempt, dealer, commit, &secret).is_ok(),

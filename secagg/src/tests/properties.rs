@@ -12,7 +12,7 @@ use crate::mask::{Masks, pair_sign};
 use crate::merkle::Tree;
 use crate::params::{RunConfig, ceil_log2};
 use crate::participant::Dealing;
-use crate::ring::{self, LaneWidth};
+use crate::ring::{self, Lane, LaneWidth};
 use crate::shamir::{Lagrange, SecretScalar};
 use crate::{Bitmap, BitmapError, Digest};
 
@@ -22,7 +22,7 @@ proptest! {
         let values: Vec<u64> = values.iter().map(|value| value & u64::MAX >> (64 - u32::from(bits))).collect();
         let count = u32::try_from(values.len()).unwrap();
         let mut packed = Vec::new();
-        ring::pack(values.iter().copied(), bits, &mut packed);
+        ring::pack(&values, bits, &mut packed);
         prop_assert_eq!(packed.len(), ring::packed_len(count, bits));
         let mut out = vec![0; values.len()];
         ring::unpack(&packed, bits, count, |k, value| out[k] = value).unwrap();
@@ -33,6 +33,15 @@ proptest! {
             let m = usize::from(bits);
             let read = (0..m).fold(0u64, |read, j| read | u64::from(bit(k * m + j)) << j);
             prop_assert_eq!(read, *value);
+        }
+    }
+
+    #[test]
+    fn lanes_are_packed_and_added_as_numbers_are(bits in 4u8..=64, values in vec(any::<u64>(), 0..150), sum in any::<u64>()) {
+        match LaneWidth::for_ring(bits) {
+            LaneWidth::U16 => packed_like_numbers::<u16>(bits, &values, sum),
+            LaneWidth::U32 => packed_like_numbers::<u32>(bits, &values, sum),
+            LaneWidth::U64 => packed_like_numbers::<u64>(bits, &values, sum),
         }
     }
 
@@ -286,4 +295,39 @@ fn positions_that_repeat_or_are_zero_are_refused_before_anything_is_joined() {
         let refused = Lagrange::new(&positions, 3).err();
         assert_eq!(refused, Some(Error::Positions), "{positions:?}");
     }
+}
+
+/// The straight-line code of a lane's own ring sizes against the definition, bit by bit; what was in the sum before stays in it.
+fn packed_like_numbers<L: Lane + PartialEq + std::fmt::Debug>(
+    bits: u8,
+    values: &[u64],
+    start: u64,
+) {
+    let lanes: Vec<L> = values.iter().map(|value| L::of(*value)).collect();
+    let mut packed = vec![0xee];
+    ring::pack(&lanes, bits, &mut packed);
+    let m = usize::from(bits);
+    let mut expected = vec![0_u8; (lanes.len() * m).div_ceil(8)];
+    for (k, lane) in lanes.iter().enumerate() {
+        for j in (0..m).filter(|j| lane.widen() >> j & 1 == 1) {
+            expected[(k * m + j) / 8] |= 1 << ((k * m + j) % 8);
+        }
+    }
+    assert_eq!(
+        packed.split_first(),
+        Some((&0xee, &expected[..])),
+        "appended, {bits} bits"
+    );
+    let mut sum = vec![L::of(start); lanes.len()];
+    ring::unpack_add(&packed[1..], bits, &mut sum).unwrap();
+    for (sum, lane) in sum.iter().zip(&lanes) {
+        let value = lane.widen() & u64::MAX >> (64 - u32::from(bits));
+        assert_eq!(*sum, L::of(start).add(L::of(value)));
+    }
+    let before = sum.clone();
+    assert!(
+        ring::unpack_add(&packed, bits, &mut sum).is_err(),
+        "one byte too long"
+    );
+    assert_eq!(sum, before, "nothing is added then");
 }
