@@ -15,6 +15,10 @@
 
 use veilsum_secagg::params::ceil_log2;
 
+mod chunks;
+
+pub use chunks::{Measure, Quantising, Summary};
+
 use crate::limits::{CHUNK_ELEMS, MAX_BITS, MAX_CLIP, MAX_WEIGHT, MIN_BITS, MIN_CLIP};
 
 /// Version of the arithmetic below, bound into the run and pinned with every contribution.
@@ -117,57 +121,38 @@ impl Quantiser {
         noise: &dyn Fn(u64, &mut [u8]),
     ) -> Result<Quantised, QuantiseError> {
         self.check_weight(weight)?;
-        let norm = l2_norm(update)?;
-        let factor = match self.l2_clip {
-            Some(clip) if norm > clip => clip / norm,
-            _ => 1.0,
-        };
-        let mut result = Quantised {
-            lanes: Vec::with_capacity(update.len()),
-            clipped: 0,
-            norm,
-            factor,
-        };
+        let mut measure = Measure::new();
+        measure.add(update)?;
+        let mut second = self.begin(weight, measure)?;
+        let mut lanes = vec![0_u64; update.len()];
         let mut words = vec![0; WORD_BYTES * update.len().min(CHUNK_ELEMS as usize)];
-        for (chunk, values) in (0..).zip(update.chunks(CHUNK_ELEMS as usize)) {
+        let chunks = update.chunks(CHUNK_ELEMS as usize);
+        for ((chunk, values), lanes) in (0..)
+            .zip(chunks)
+            .zip(lanes.chunks_mut(CHUNK_ELEMS as usize))
+        {
             let words = &mut words[..WORD_BYTES * values.len()];
             noise(chunk, words);
-            self.append(values, weight, words, &mut result)?;
+            let mut unread = &words[..];
+            let mut next = |bytes: &mut [u8]| {
+                let (now, rest) = unread.split_at(bytes.len());
+                bytes.copy_from_slice(now);
+                unread = rest;
+            };
+            second.chunk(values, &mut next, lanes)?;
         }
-        Ok(result)
+        let summary = second.finish();
+        Ok(Quantised {
+            lanes: lanes.into_iter().map(u64::cast_signed).collect(),
+            clipped: summary.clipped,
+            norm: summary.norm,
+            factor: summary.factor,
+        })
     }
 
     /// Mean update of an element: Σq / (λ·Σw). `weight_sum` is not zero, as metadata decoding has checked.
     pub fn decode(&self, sum: i64, weight_sum: u64) -> f64 {
         sum as f64 / (self.scale * weight_sum as f64)
-    }
-
-    fn append(
-        &self,
-        values: &[f32],
-        weight: u64,
-        words: &[u8],
-        result: &mut Quantised,
-    ) -> Result<(), QuantiseError> {
-        let weight = weight as f64;
-        for (value, word) in values.iter().zip(words.chunks_exact(WORD_BYTES)) {
-            let word = u32::from_le_bytes(word.try_into().expect("chunks of four bytes"));
-            let scaled = f64::from(*value) * result.factor;
-            let x = scaled.clamp(-self.clamp, self.clamp);
-            result.clipped += u64::from(x != scaled);
-            let y = x * weight * self.scale;
-            if y.abs() > self.q_max as f64 + 0.5 {
-                let index = result.lanes.len() as u64;
-                return Err(QuantiseError::BeyondRange {
-                    index,
-                    value: y,
-                    limit: self.q_max,
-                });
-            }
-            let q = round_down_or_up(y, f64::from(word) * TWO_POW_MINUS_32);
-            result.lanes.push(q.clamp(-self.q_max, self.q_max));
-        }
-        Ok(())
     }
 
     fn check_weight(&self, weight: u64) -> Result<(), QuantiseError> {
@@ -254,31 +239,6 @@ fn setting(
             highest,
         })
     }
-}
-
-/// √Σx², summed in index order. An f32 squared is at most 2^256, so 2^34 of them stay finite.
-fn l2_norm(update: &[f32]) -> Result<f64, QuantiseError> {
-    let mut sum = 0.0;
-    for (index, value) in (0..).zip(update) {
-        if !value.is_finite() {
-            return Err(QuantiseError::NotFinite {
-                index,
-                value: *value,
-            });
-        }
-        sum += f64::from(*value) * f64::from(*value);
-    }
-    Ok(f64::sqrt(sum))
-}
-
-/// ⌊y⌋, plus one if `u` is below the fraction of y.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "|y| ≤ Qmax + 1/2 < 2^31 + 1 was checked"
-)]
-fn round_down_or_up(y: f64, u: f64) -> i64 {
-    let floor = y.floor();
-    floor as i64 + i64::from(u < y - floor)
 }
 
 /// Noise bytes per element.

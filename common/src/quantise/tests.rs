@@ -2,6 +2,8 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
+use veilsum_secagg::ring::Lane;
+
 use super::*;
 
 /// A fixed stand-in for the keystream: splitmix64 of (chunk, position).
@@ -14,6 +16,37 @@ fn noise(chunk: u64, bytes: &mut [u8]) {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         word.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes()[..4]);
     }
+}
+
+/// ⌊y⌋, plus one if `u` is below the fraction of y: the rule as the protocol says it.
+fn round_down_or_up(y: f64, u: f64) -> i64 {
+    #[allow(clippy::cast_possible_truncation)]
+    let floor = y.floor() as i64;
+    floor + i64::from(u < y - y.floor())
+}
+
+/// Element by element, with branches and conversions: what the lanes must be.
+fn by_the_rule(q: &Quantiser, update: &[f32], weight: u64, words: &[u32]) -> (Vec<i64>, u64) {
+    let norm = update
+        .iter()
+        .fold(0.0, |sum, x| sum + f64::from(*x) * f64::from(*x))
+        .sqrt();
+    let factor = q
+        .l2_clip
+        .filter(|clip| norm > *clip)
+        .map_or(1.0, |clip| clip / norm);
+    let (mut lanes, mut clipped) = (Vec::new(), 0);
+    for (value, word) in update.iter().zip(words) {
+        let scaled = f64::from(*value) * factor;
+        let x = scaled.clamp(-q.clamp, q.clamp);
+        clipped += u64::from(x != scaled);
+        let lane = round_down_or_up(
+            x * weight as f64 * q.scale,
+            f64::from(*word) * TWO_POW_MINUS_32,
+        );
+        lanes.push(lane.clamp(-q.q_max, q.q_max));
+    }
+    (lanes, clipped)
 }
 
 fn constant(word: u32) -> impl Fn(u64, &mut [u8]) {
@@ -255,7 +288,83 @@ fn rounding_is_unbiased() {
     assert!((mean - f64::from(x) * 127.0).abs() < 0.006, "{mean}");
 }
 
+/// Every lane of `update` in slices of `slice` elements, by the two passes.
+fn in_slices<L: Lane>(
+    q: &Quantiser,
+    update: &[f32],
+    weight: u64,
+    words: &[u32],
+    slice: usize,
+) -> (Vec<L>, u64) {
+    let mut measure = Measure::new();
+    update
+        .chunks(slice)
+        .for_each(|values| measure.add(values).unwrap());
+    let mut second = q.begin(weight, measure).unwrap();
+    let (mut lanes, mut bytes) = (
+        vec![L::default(); update.len()],
+        words.iter().flat_map(|word| word.to_le_bytes()),
+    );
+    for (values, lanes) in update.chunks(slice).zip(lanes.chunks_mut(slice)) {
+        let mut noise = |out: &mut [u8]| out.fill_with(|| bytes.next().unwrap());
+        second.chunk(values, &mut noise, lanes).unwrap();
+    }
+    (lanes, second.finish().clipped)
+}
+
+#[test]
+#[should_panic(expected = "elements of the two passes")]
+fn a_second_pass_that_saw_less_has_no_summary() {
+    let mut measure = Measure::new();
+    measure.add(&[0.5, 0.25]).unwrap();
+    let mut second = element(1.0, 1, 16).begin(1, measure).unwrap();
+    second
+        .chunk(&[0.5], &mut |bytes| bytes.fill(0), &mut [0_u32])
+        .unwrap();
+    second.finish();
+}
+
+#[test]
+fn an_element_that_went_bad_between_the_passes_is_named_by_its_place_in_the_vector() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut measure = Measure::new();
+        measure.add(&[0.5; 2001]).unwrap();
+        let mut second = Quantiser::new(1.0, Some(1.0), 1, 16)
+            .unwrap()
+            .begin(1, measure)
+            .unwrap();
+        let (mut zeros, mut lanes) = (|bytes: &mut [u8]| bytes.fill(0), vec![0_u32; 1000]);
+        second.chunk(&[0.5; 1000], &mut zeros, &mut lanes).unwrap();
+        let mut values = vec![0.5; 1000];
+        values[999] = bad;
+        let error = second.chunk(&values, &mut zeros, &mut lanes).unwrap_err();
+        assert!(
+            matches!(error, QuantiseError::NotFinite { index: 1999, .. }),
+            "{error}"
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn lanes_of_every_width_and_slice_are_those_of_the_rule(
+        update in prop::collection::vec(prop_oneof![-3.0_f32..3.0, -1e-3_f32..1e-3, Just(0.0), Just(-0.0), Just(1.0), Just(-1.0)], 1..2500),
+        words in prop::collection::vec(prop_oneof![any::<u32>(), Just(0), Just(u32::MAX), Just(1 << 31)], 2500),
+        l2_clip in prop::option::of(0.1_f64..40.0),
+        weight in 1_u64..=1000,
+        bits in MIN_BITS..=MAX_BITS,
+        slice in 1_usize..2500,
+    ) {
+        let q = Quantiser::new(1.0, l2_clip, 1000, bits).unwrap();
+        let (lanes, clipped) = by_the_rule(&q, &update, weight, &words);
+        let wide = in_slices::<u64>(&q, &update, weight, &words, slice);
+        prop_assert_eq!(&wide, &(lanes.iter().map(|lane| lane.cast_unsigned()).collect(), clipped));
+        let narrow = in_slices::<u32>(&q, &update, weight, &words, slice);
+        prop_assert_eq!(narrow, (lanes.iter().map(|lane| Lane::of(lane.cast_unsigned())).collect(), clipped));
+        let half = in_slices::<u16>(&q, &update, weight, &words, slice);
+        prop_assert_eq!(half, (lanes.iter().map(|lane| Lane::of(lane.cast_unsigned())).collect(), clipped));
+    }
+
     #[test]
     fn a_lane_stays_in_range_and_within_one_quantum(
         values in prop::collection::vec(-3.0_f32..3.0, 1..200),
