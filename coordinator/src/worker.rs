@@ -7,17 +7,20 @@ use veilsum_common::blob::{BlobHasher, BlobRef};
 use veilsum_common::model::{Checkpoint, Flat, ModelError, Next};
 use veilsum_common::parts::Parts;
 use veilsum_common::run::RunSpec;
+use veilsum_daemon::workers;
 use veilsum_engine::rejection::Abort;
 use veilsum_engine::round::{Computed, Round};
 use veilsum_secagg::context::Attempt;
-use veilsum_secagg::coordinator::{self, Unmasked};
-use veilsum_secagg::mask::Masks;
+use veilsum_secagg::coordinator::{self, Unmasked, Unmasking};
 use veilsum_secagg::params::Params;
-use veilsum_secagg::ring::{centred, unpack};
-use veilsum_secagg::{Culprit, Digest, Error as Protocol};
+use veilsum_secagg::ring::LaneWidth;
+use veilsum_secagg::{Culprit, Error as Protocol};
 
-use crate::store::blobs::{BlobWriter, Blobs, Error as BlobError};
+use crate::store::blobs::{Blobs, Error as BlobError};
 use crate::store::staging::{Slot, Staged, Staging};
+use vector::{Publishing, Sum};
+
+mod vector;
 
 /// What the job reads, taken from the round while its machine stands still.
 pub struct Inputs {
@@ -96,14 +99,7 @@ pub fn run(
     inputs: &Inputs,
 ) -> Result<Computed, JobError> {
     let params = spec.params();
-    let unmasked = coordinator::unmask(
-        &inputs.attempt,
-        &inputs.cohort,
-        &inputs.survivors,
-        &inputs.commits,
-        &inputs.lists,
-    )
-    .map_err(|error| JobError::Over(verdict(&error)))?;
+    let unmasked = unmask(inputs).map_err(|error| JobError::Over(verdict(&error)))?;
     let metadata = metadata_sum(params, inputs, &unmasked);
     let means = spec
         .metadata()
@@ -112,20 +108,24 @@ pub fn run(
     let (layout, selection) = (spec.layout(), spec.selection());
     let source = stores.models.source(model)?;
     let old = Checkpoint::model(&source, layout)?;
-    let mut last = Final {
-        spec,
+    let sum = Sum {
+        params,
         masks: &unmasked.masks,
         uploads: inputs.staged(spec, stores.uploads)?,
+    };
+    let mut publishing = Publishing {
+        spec,
         weight: means.weight,
         next: Next::new(Flat::new(&old, layout, selection)?)?,
         model: stores.models.stage(model.len_bytes)?,
         sum_hash: BlobHasher::default(),
-        packed: Vec::new(),
     };
-    for chunk in 0..params.chunks() {
-        last.chunk(chunk)?;
+    match params.lane() {
+        LaneWidth::U16 => publishing.publish::<u16>(&sum)?,
+        LaneWidth::U32 => publishing.publish::<u32>(&sum)?,
+        LaneWidth::U64 => publishing.publish::<u64>(&sum)?,
     }
-    let (sum_hash, next_model) = last.finish()?;
+    let (sum_hash, next_model) = publishing.finish()?;
     Ok(Computed {
         sum_hash,
         metadata: metadata
@@ -135,6 +135,23 @@ pub fn run(
         next_model,
         liars: unmasked.liars,
     })
+}
+
+/// The masks to take off; every member's secret is recovered by itself.
+fn unmask(inputs: &Inputs) -> Result<Unmasked, Protocol> {
+    let unmasking = Unmasking::new(
+        &inputs.attempt,
+        &inputs.cohort,
+        &inputs.survivors,
+        &inputs.commits,
+        &inputs.lists,
+    );
+    let members: Vec<u32> = inputs.cohort.members.iter().collect();
+    let recovered = workers::map(workers::all_cores(), members.into_iter(), |member| {
+        unmasking.recover(member)
+    });
+    let recovered = recovered.into_iter().collect::<Result<_, _>>()?;
+    Ok(unmasking.finish(recovered))
 }
 
 fn verdict(error: &Protocol) -> Abort {
@@ -158,69 +175,6 @@ fn metadata_sum(params: &Params, inputs: &Inputs, unmasked: &Unmasked) -> Vec<u6
     }
     unmasked.masks.add_to_metadata(&mut sum);
     sum
-}
-
-/// Sum and next model, chunk by chunk: memory does not grow with either.
-struct Final<'a> {
-    spec: &'a RunSpec,
-    masks: &'a Masks,
-    uploads: Vec<Staged>,
-    weight: u64,
-    next: Next<'a>,
-    model: BlobWriter,
-    sum_hash: BlobHasher,
-    packed: Vec<u8>,
-}
-
-impl Final<'_> {
-    /// Folds one chunk, takes the masks off, decodes it and writes what the model becomes by it.
-    fn chunk(&mut self, chunk: u64) -> Result<(), JobError> {
-        let params = self.spec.params();
-        let (ring_bits, len) = (params.config().m, params.chunk_len(chunk));
-        let mut sum = vec![0u64; len as usize];
-        for upload in &self.uploads {
-            upload.chunk(chunk, &mut self.packed)?;
-            unpack(&self.packed, ring_bits, len, |place, value| {
-                sum[place] = sum[place].wrapping_add(value);
-            })
-            .map_err(|_| JobError::Over(Abort::Diverged("staged upload")))?;
-        }
-        self.masks.add_to_sum(params.lane(), chunk, &mut sum);
-        let decoded = self.decode(&sum);
-        let first = chunk * u64::from(params.config().chunk_elems);
-        self.step(first, &decoded)
-    }
-
-    /// The sum modulo 2^m as signed numbers; its hash is over the lanes.
-    fn decode(&mut self, sum: &[u64]) -> Vec<i64> {
-        let params = self.spec.params();
-        let (ring_bits, lane_bytes) = (params.config().m, params.lane().bytes());
-        let reduced = |value: &u64| value & (u64::MAX >> (64 - u32::from(ring_bits)));
-        let mut decoded = Vec::with_capacity(sum.len());
-        for value in sum.iter().map(reduced) {
-            self.sum_hash.update(&value.to_le_bytes()[..lane_bytes]);
-            decoded.push(centred(value, ring_bits));
-        }
-        decoded
-    }
-
-    fn step(&mut self, first: u64, sum: &[i64]) -> Result<(), JobError> {
-        let mut last = vec![0.0; sum.len()];
-        self.next.old().values(first, &mut last)?;
-        let mut next = vec![0.0; sum.len()];
-        let (step, quantiser) = (self.spec.study().strategy(), self.spec.quantiser());
-        step.step(&last, sum, self.weight, quantiser, &mut next);
-        let model = &mut self.model;
-        self.next
-            .push(&next, |bytes| Ok::<_, JobError>(model.write(bytes)?))
-    }
-
-    fn finish(mut self) -> Result<(Digest, BlobRef), JobError> {
-        let model = &mut self.model;
-        self.next
-            .finish(|bytes| Ok::<_, JobError>(model.write(bytes)?))?;
-        Ok((self.sum_hash.finish().digest, self.model.finish()?))
-    }
 }
 
 impl From<ModelError> for JobError {

@@ -12,6 +12,7 @@
 //! | [`clock`], [`entropy`] | the only callers of "now" and of the operating system's randomness |
 //! | [`shutdown`], [`backoff`] | stopping in order; how long to wait before trying again |
 //! | [`dumps`] | no core dumps |
+//! | [`workers`] | pure work over many pieces, on a bounded number of threads |
 //! | [`files`] | secrets in files only their owner can read; replacement that survives a crash |
 //! | [`tls`], [`identity`], [`refusal`] | TLS 1.3 with client certificates; who the peer is; why a handshake failed |
 //! | [`binding`] | an organisation's signature that ties a protocol key to its certificate |
@@ -29,3 +30,4 @@ pub mod refusal;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod workers;

@@ -89,7 +89,8 @@ fn unmasked(spec: &RunSpec, clear: &Clear) -> Received {
     let ring_bits = spec.params().config().m;
     let reduced = |lane: &i64| lane.cast_unsigned() & (u64::MAX >> (64 - u32::from(ring_bits)));
     let mut packed = Vec::new();
-    pack(clear.lanes.iter().map(reduced), ring_bits, &mut packed);
+    let lanes: Vec<u64> = clear.lanes.iter().map(reduced).collect();
+    pack(&lanes, ring_bits, &mut packed);
     Received {
         packed,
         metadata: clear.metadata.clone(),
