@@ -236,6 +236,7 @@ impl From<LinkError> for Error {
             | LinkError::TooMany { .. }
             | LinkError::TooLong { .. }
             | LinkError::Piece
+            | LinkError::NoReceipt
             | LinkError::Model { .. } => Self::Link(error),
         }
     }

@@ -3,6 +3,8 @@
 //! A bound is checked once, where foreign data becomes a typed value; behind that border nothing is checked again.
 //! Limits that an operator may set live in the configuration files, not here.
 
+use std::num::NonZeroUsize;
+
 use veilsum_secagg::params;
 
 // --- studies and runs ---
@@ -98,6 +100,8 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_CALL_BYTES: usize = 64 * 1024;
 /// Longest message that carries a piece, or a study: a piece, and as much as any other call for what surrounds it.
 pub const MAX_PART_BYTES: usize = PIECE_BYTES + MAX_CALL_BYTES;
+/// Threads that a site masks with: each holds a few chunks, and beyond this a network is the limit.
+pub const MASKING_THREADS: NonZeroUsize = NonZeroUsize::new(16).expect("sixteen is not zero");
 /// Uploads under way at once, at one coordinator: each holds a chunk of 1 MiB and a window of 1 MiB, so that all of them take 1 GiB.
 pub const MAX_UPLOADS: usize = 512;
 /// Longest silence of an upload: far above a lost packet's retransmissions, so that only a peer that is gone or idle meets it.

@@ -23,10 +23,15 @@ impl Parts {
     /// The cut of a run with these parameters.
     pub fn of(params: &Params) -> Self {
         let config = params.config();
+        Self::new(config.elements, config.chunk_elems, config.m)
+    }
+
+    /// The cut of `elements` elements of `ring_bits` bits, `chunk_elems` to a chunk; none of the three is zero.
+    pub fn new(elements: u64, chunk_elems: u32, ring_bits: u8) -> Self {
         Self {
-            elements: config.elements,
-            chunk_elems: config.chunk_elems,
-            ring_bits: config.m,
+            elements,
+            chunk_elems,
+            ring_bits,
         }
     }
 

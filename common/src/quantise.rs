@@ -17,7 +17,7 @@ use veilsum_secagg::params::ceil_log2;
 
 mod chunks;
 
-pub use chunks::{Measure, Quantising, Summary};
+pub use chunks::{Measure, Quantising};
 
 use crate::limits::{CHUNK_ELEMS, MAX_BITS, MAX_CLIP, MAX_WEIGHT, MIN_BITS, MIN_CLIP};
 
@@ -96,6 +96,11 @@ impl Quantiser {
         })
     }
 
+    /// Whether an update is clipped by its L2 norm, which must then be measured before anything is quantised.
+    pub fn needs_norm(&self) -> bool {
+        self.l2_clip.is_some()
+    }
+
     /// Qmax = 2^(bits−1)−1, the largest magnitude of a lane.
     pub fn q_max(&self) -> i64 {
         self.q_max
@@ -123,7 +128,8 @@ impl Quantiser {
         self.check_weight(weight)?;
         let mut measure = Measure::new();
         measure.add(update)?;
-        let mut second = self.begin(weight, measure)?;
+        let second = self.begin(weight, measure)?;
+        let (mut first, mut clipped) = (0, 0);
         let mut lanes = vec![0_u64; update.len()];
         let mut words = vec![0; WORD_BYTES * update.len().min(CHUNK_ELEMS as usize)];
         let chunks = update.chunks(CHUNK_ELEMS as usize);
@@ -139,14 +145,14 @@ impl Quantiser {
                 bytes.copy_from_slice(now);
                 unread = rest;
             };
-            second.chunk(values, &mut next, lanes)?;
+            clipped += second.chunk(first, values, &mut next, lanes)?;
+            first += values.len() as u64;
         }
-        let summary = second.finish();
         Ok(Quantised {
             lanes: lanes.into_iter().map(u64::cast_signed).collect(),
-            clipped: summary.clipped,
-            norm: summary.norm,
-            factor: summary.factor,
+            clipped,
+            norm: second.norm(),
+            factor: second.factor(),
         })
     }
 

@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status, Streaming};
 use veilsum_common::RunId;
@@ -26,6 +27,7 @@ use veilsum_daemon::refusal::Refusal;
 use veilsum_proto::convert::{self, ConvertError};
 use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
+use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::Digest;
 use veilsum_secagg::message::{Advertisement, Neighbourhood, ShareItem, SurvivorItem};
 
@@ -65,6 +67,9 @@ pub enum LinkError {
         /// Allowed.
         limit_bytes: u64,
     },
+    /// An upload ended neither with a receipt nor with a refusal.
+    #[error("the coordinator ended an upload without a receipt")]
+    NoReceipt,
     /// A piece of a model cannot be used.
     #[error("a piece of the model is empty, damaged, or does not follow the one before")]
     Piece,
@@ -418,20 +423,16 @@ impl Link {
         .await
     }
 
-    /// Sends a whole upload; `messages` makes the same bytes every time.
+    /// Makes the call that an upload is sent in; not repeated here, since only the caller knows what is missing.
     ///
     /// # Errors
     /// [`LinkError`].
     pub async fn upload(
         &self,
-        messages: Vec<pb::SubmitMaskedRequest>,
-    ) -> Result<pb::UploadReceipt, LinkError> {
-        let answer = Self::persist(&self.client, messages, |mut client, messages| async move {
-            let stream = tokio_stream::iter(messages);
-            Ok(client.submit_masked(stream).await?.into_inner())
-        })
-        .await?;
-        Ok(convert::required("receipt", answer.receipt)?)
+        messages: impl Stream<Item = pb::SubmitMaskedRequest> + Send + 'static,
+    ) -> Result<UploadAnswers, LinkError> {
+        let answer = self.client.clone().submit_masked(messages).await?;
+        Ok(UploadAnswers(answer.into_inner()))
     }
 
     /// Hands something in and waits until it is durable.
@@ -511,6 +512,20 @@ async fn collect<T, U>(
         all.push(read(message)?);
     }
     Ok(all)
+}
+
+/// What the coordinator says to an upload.
+pub struct UploadAnswers(Streaming<pb::SubmitMaskedResponse>);
+
+impl UploadAnswers {
+    /// The next answer.
+    ///
+    /// # Errors
+    /// [`LinkError::NoReceipt`] if there is none: only a receipt ends an upload.
+    pub async fn next(&mut self) -> Result<Answer, LinkError> {
+        let message = self.0.message().await?.ok_or(LinkError::NoReceipt)?;
+        Ok(convert::required("answer", message.answer)?)
+    }
 }
 
 /// A model on its way here.

@@ -217,7 +217,7 @@ fn check(run: &RunSpec, global: &dyn Source, update: &dyn Source) -> Result<(), 
     let (layout, selection) = (run.layout(), run.selection());
     let update = Checkpoint::update(update, layout)?;
     let global = Checkpoint::model(global, layout)?;
-    let mut delta = Delta::new(&global, &update, layout, selection)?;
+    let delta = Delta::new(&global, &update, layout, selection)?;
     let mut values = vec![0.0; CHECK_ELEMS];
     let mut first = 0;
     while first < delta.elements() {

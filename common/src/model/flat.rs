@@ -37,7 +37,6 @@ pub struct Flat<'a> {
     checkpoint: &'a Checkpoint<'a>,
     parts: Vec<Part<'a>>,
     elements: u64,
-    block: Block,
 }
 
 /// Where one averaged tensor lies.
@@ -74,7 +73,6 @@ impl<'a> Flat<'a> {
             checkpoint,
             parts,
             elements: first,
-            block: Block::default(),
         })
     }
 
@@ -87,15 +85,16 @@ impl<'a> Flat<'a> {
     ///
     /// # Errors
     /// [`ModelError`] if one is not finite as an f32, or the file cannot be read.
-    pub fn values(&mut self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+    pub fn values(&self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+        let mut block = Block::default();
         let (mut first, mut rest) = (first, out);
         while !rest.is_empty() {
             let (part, index, count) = self.place(first, rest.len());
             let (now, later) = rest.split_at_mut(count);
-            self.block.read(self.checkpoint, part, index, count)?;
+            block.read(self.checkpoint, part, index, count)?;
             let file = self.checkpoint.file();
-            self.block.check(file, part.tensor, index)?;
-            narrow(file, part.tensor, index, &self.block.values, now)?;
+            block.check(file, part.tensor, index)?;
+            narrow(file, part.tensor, index, &block.values, now)?;
             (first, rest) = (first + count as u64, later);
         }
         Ok(())
@@ -105,7 +104,7 @@ impl<'a> Flat<'a> {
     ///
     /// # Errors
     /// As [`Flat::values`].
-    pub fn whole(&mut self) -> Result<Vec<f32>, ModelError> {
+    pub fn whole(&self) -> Result<Vec<f32>, ModelError> {
         let mut values = room(self.elements);
         self.values(0, &mut values).map(|()| values)
     }
@@ -165,17 +164,16 @@ impl<'a> Delta<'a> {
     ///
     /// # Errors
     /// [`ModelError`] if a value of either file is not finite, a difference is not finite as an f32, or a file cannot be read.
-    pub fn values(&mut self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+    pub fn values(&self, first: u64, out: &mut [f32]) -> Result<(), ModelError> {
+        let (mut new, mut old) = (Block::default(), Block::default());
         let (mut first, mut rest) = (first, out);
         while !rest.is_empty() {
             let (part, index, count) = self.update.place(first, rest.len());
             let (now, later) = rest.split_at_mut(count);
-            let new = &mut self.update.block;
             new.read(self.update.checkpoint, part, index, count)?;
             new.check(File::Update, part.tensor, index)?;
             if self.kind == UpdateKind::Weights {
                 let (part, index, count) = self.global.place(first, count);
-                let old = &mut self.global.block;
                 old.read(self.global.checkpoint, part, index, count)?;
                 old.check(File::Model, part.tensor, index)?;
                 for (new, old) in new.values.iter_mut().zip(&old.values) {
@@ -192,7 +190,7 @@ impl<'a> Delta<'a> {
     ///
     /// # Errors
     /// As [`Delta::values`].
-    pub fn whole(&mut self) -> Result<Vec<f32>, ModelError> {
+    pub fn whole(&self) -> Result<Vec<f32>, ModelError> {
         let mut values = room(self.elements());
         self.values(0, &mut values).map(|()| values)
     }

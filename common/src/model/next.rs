@@ -40,8 +40,8 @@ impl<'a> Next<'a> {
     }
 
     /// The old values, to compute the next ones from.
-    pub fn old(&mut self) -> &mut Flat<'a> {
-        &mut self.flat
+    pub fn old(&self) -> &Flat<'a> {
+        &self.flat
     }
 
     /// Takes the next values in order and gives `sink` the bytes that follow those it has.

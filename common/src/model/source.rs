@@ -3,7 +3,7 @@
 use std::io;
 
 /// Bytes that can be read anywhere, in any order; nothing is kept of them here, so that a model may be larger than memory.
-pub trait Source {
+pub trait Source: Sync {
     /// How many there are. It does not change.
     fn len_bytes(&self) -> u64;
 

@@ -1,13 +1,5 @@
 use super::*;
 
-fn cut(elements: u64, chunk_elems: u32, ring_bits: u8) -> Parts {
-    Parts {
-        elements,
-        chunk_elems,
-        ring_bits,
-    }
-}
-
 #[test]
 fn chunks_and_parts_cover_the_upload_without_gaps() {
     for (elements, chunk_elems, ring_bits) in [
@@ -18,7 +10,7 @@ fn chunks_and_parts_cover_the_upload_without_gaps() {
         (8 * PART_CHUNKS + 1, 8, 33),
         (1_000_003, 1024, 23),
     ] {
-        let parts = cut(elements, chunk_elems, ring_bits);
+        let parts = Parts::new(elements, chunk_elems, ring_bits);
         let mut at = 0;
         for chunk in 0..parts.chunks() {
             assert_eq!(parts.chunk_at(chunk), at);
@@ -36,7 +28,7 @@ fn chunks_and_parts_cover_the_upload_without_gaps() {
 
 #[test]
 fn there_is_nothing_beyond_the_end() {
-    let parts = cut(9, 8, 10);
+    let parts = Parts::new(9, 8, 10);
     assert_eq!((parts.chunks(), parts.count()), (2, 1));
     assert_eq!((parts.chunk_len(1), parts.chunk_len(2)), (1, 0));
     assert!(parts.chunks_of(1).is_empty() && parts.chunks_of(u64::MAX).is_empty());

@@ -1,7 +1,7 @@
 //! Quantising in two passes over slices: an update never has to be in memory as a whole.
 //!
-//! First [`Measure`] sees every element, then the [`Quantising`] that it turns into sees them again, in the same order, and writes
-//! lanes. The arithmetic is that of the module above, without branches, so that one instruction does several elements.
+//! First [`Measure`] sees every element in order, then the [`Quantising`] that it turns into sees them again, chunk by chunk in any order,
+//! and writes lanes. The arithmetic is that of the module above, without branches, so that one instruction does several elements.
 
 use veilsum_secagg::ring::Lane;
 use veilsum_secagg::wide::{self, Job};
@@ -50,24 +50,11 @@ fn not_finite(values: &[f32], before: u64) -> QuantiseError {
     }
 }
 
-/// Second pass: writes the lanes of one chunk after the other.
-#[derive(Clone, Debug)]
+/// Second pass: writes the lanes of one chunk, whichever is asked for. Chunks know nothing of each other.
+#[derive(Clone, Copy, Debug)]
 pub struct Quantising {
     rule: Rule,
-    elements: u64,
-    done: u64,
-    summary: Summary,
-}
-
-/// How much clipping changed an update.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// How many elements the clamp to ±a changed.
-    pub clipped: u64,
-    /// L2 norm of the update as it came.
-    pub norm: f64,
-    /// What the L2 clip multiplied every element by; 1 if it changed nothing.
-    pub factor: f64,
+    norm: f64,
 }
 
 impl Quantiser {
@@ -89,21 +76,23 @@ impl Quantiser {
             scale: self.scale,
             q_max: self.q_max as f64,
         };
-        Ok(Quantising {
-            rule,
-            elements: measured.elements,
-            done: 0,
-            summary: Summary {
-                clipped: 0,
-                norm,
-                factor,
-            },
-        })
+        Ok(Quantising { rule, norm })
     }
 }
 
 impl Quantising {
-    /// Writes the lanes of the next chunk: two's complement in the ring's lane type, not yet masked.
+    /// L2 norm of the update as it came.
+    pub fn norm(&self) -> f64 {
+        self.norm
+    }
+
+    /// What the L2 clip multiplies every element by; 1 if it changes nothing.
+    pub fn factor(&self) -> f64 {
+        self.rule.factor
+    }
+
+    /// Writes the lanes of one chunk: two's complement in the ring's lane type, not yet masked. Gives how many elements the clamp to ±a
+    /// changed. `first` is the index of the first of them in the update, for the error.
     ///
     /// `noise` must fill the bytes it is given with the next ones of the chunk's part of a uniform stream that is fixed for this
     /// contribution, starting at its beginning; each element takes one little-endian u32 word. A chunk is [`CHUNK_ELEMS`]
@@ -120,12 +109,14 @@ impl Quantising {
     /// # Security
     /// The lanes are the update in the clear: they must be masked before they leave, and never hashed for others to see.
     pub fn chunk<L: Lane>(
-        &mut self,
+        &self,
+        first: u64,
         values: &[f32],
         noise: &mut dyn FnMut(&mut [u8]),
         lanes: &mut [L],
-    ) -> Result<(), QuantiseError> {
+    ) -> Result<u64, QuantiseError> {
         assert_eq!(values.len(), lanes.len(), "one lane for each value");
+        let (mut done, mut clipped) = (first, 0);
         let mut words = [0; BLOCK_ELEMS * WORD_BYTES];
         for (values, lanes) in values
             .chunks(BLOCK_ELEMS)
@@ -140,20 +131,10 @@ impl Quantising {
                 words,
                 lanes,
             };
-            let clipped = wide::run(block).ok_or_else(|| self.rule.first_bad(values, self.done))?;
-            self.summary.clipped += clipped;
-            self.done += values.len() as u64;
+            clipped += wide::run(block).ok_or_else(|| self.rule.first_bad(values, done))?;
+            done += values.len() as u64;
         }
-        Ok(())
-    }
-
-    /// How much clipping changed.
-    ///
-    /// # Panics
-    /// If the second pass did not see as many elements as the first: our own bug.
-    pub fn finish(self) -> Summary {
-        assert_eq!(self.done, self.elements, "elements of the two passes");
-        self.summary
+        Ok(clipped)
     }
 }
 

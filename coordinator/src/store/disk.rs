@@ -24,15 +24,19 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(root: &Path) -> Self {
-        Self::with_sync(root, File::sync_all)
-    }
-
-    /// For tests: a disk whose syncs do something else.
-    pub(super) fn with_sync(root: &Path, sync: fn(&File) -> io::Result<()>) -> Self {
         Self {
             root: root.into(),
-            sync,
+            sync: File::sync_all,
             failure: watch::Sender::new(None),
+        }
+    }
+
+    /// The same disk, whose syncs fail from now on.
+    #[cfg(test)]
+    pub(super) fn failing(&self) -> Self {
+        Self {
+            sync: |_| Err(io::Error::from_raw_os_error(5)),
+            ..self.clone()
         }
     }
 

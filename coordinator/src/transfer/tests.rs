@@ -1,8 +1,12 @@
 use tempfile::TempDir;
 use tokio_stream::StreamExt as _;
+use veilsum_common::blob::BlobRef;
 use veilsum_common::limits::PIECE_BYTES;
 
 use super::*;
+use crate::store::blobs::Blobs;
+
+mod intake;
 
 fn blobs() -> (TempDir, Blobs) {
     let dir = TempDir::new().unwrap();

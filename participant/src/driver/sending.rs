@@ -1,27 +1,33 @@
-//! One upload: quantise the pinned update, mask it chunk by chunk, send it, wait for the receipt.
+//! One upload: says which it is, sends what the coordinator does not have, waits for the receipt; after a cut, goes on where it was.
 //!
-//! It begins after P2 is durable. Masked bytes are not stored: they are made again, the same, whenever they are sent again.
+//! It begins after P2 is durable. What is sent is made in `masked`, on a thread of its own, while the network takes what was made before.
+
+mod masked;
 
 use std::sync::Arc;
 
-use veilsum_common::limits::PIECE_BYTES;
-use veilsum_common::model::{Checkpoint, Delta};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
 use veilsum_common::{RunId, RunSpec};
-use veilsum_daemon::files::Reading;
+use veilsum_daemon::backoff::Backoff;
 use veilsum_engine::participant::Contribution;
 use veilsum_proto::pb;
+use veilsum_proto::pb::submit_masked_request::Part;
+use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::Digest;
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::participant::Masking;
-use veilsum_secagg::prg::Keystream;
 
 use super::Input;
 use super::tasks::{logged, refused};
-use crate::link::{Link, pause};
+use crate::link::{self, Link, LinkError, pause};
 use crate::site::Site;
-use crate::update::{UpdateError, Updates};
+use crate::update::Updates;
+use masked::{Fault, Masked, Origin};
 
-/// One upload: quantise the pinned update, mask chunk by chunk, send, wait for the receipt.
+/// An upload that is to be made.
 pub(super) struct Sending {
     pub(super) site: Arc<Site>,
     pub(super) spec: Arc<RunSpec>,
@@ -35,106 +41,141 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) async fn run(self) -> Option<Input> {
-        let (run, ann_hash, link) = (self.run, self.ann_hash, self.site.link.clone());
+        let (run, ann_hash) = (self.run, self.ann_hash);
         let model = self.site.models(run);
         let model = model.get(self.contribution.model_hash).await;
-        let global = logged(run, "model", model)?.bytes;
-        let made = tokio::task::spawn_blocking(move || self.messages(&global))
-            .await
-            .ok()?;
-        let (messages, sent) = match made {
-            Ok(made) => made,
-            Err(why) => {
-                tracing::error!(%run, why, "the pinned update cannot be masked again; nothing was sent");
-                return Some(Input::DropOut(ann_hash));
+        let model = logged(run, "model", model)?.bytes;
+        let mut header = pb::UploadHeader::from(self.masking.header());
+        (header.run_id, header.ann_hash) = (run.as_bytes().to_vec(), ann_hash.0.to_vec());
+        let link = self.site.link.clone();
+        let origin = Origin {
+            spec: self.spec,
+            identity: Arc::clone(&self.site.identity),
+            updates: self.updates,
+            masking: self.masking,
+            contribution: self.contribution,
+            rounding: self.rounding,
+        };
+        let opened = spawn_blocking(move || Masked::open(origin, model));
+        let masked = match opened.await.ok()? {
+            Ok(masked) => masked,
+            Err(fault) => return Some(unusable(run, ann_hash, &fault)),
+        };
+        let call = Call { run, link, header };
+        match call.until_received(masked).await? {
+            End::Received(sent, receipt) => Some(Input::Received(ann_hash, sent, receipt)),
+            End::Refused => Some(Input::DropOut(ann_hash)),
+            End::Unusable(fault) => Some(unusable(run, ann_hash, &fault)),
+        }
+    }
+}
+
+fn unusable(run: RunId, ann_hash: Digest, fault: &Fault) -> Input {
+    tracing::error!(%run, error = %fault, "the pinned update cannot be masked again; nothing counts of what was sent");
+    Input::DropOut(ann_hash)
+}
+
+/// How an upload ends.
+enum End {
+    Received(Digest, Box<pb::UploadReceipt>),
+    Refused,
+    Unusable(Fault),
+}
+
+/// The call, which is made again as long as its fault is a passing one.
+struct Call {
+    run: RunId,
+    link: Link,
+    header: pb::UploadHeader,
+}
+
+/// One call that came to an end.
+struct Ended {
+    masked: Masked,
+    /// The hash of the upload, if all of it was made.
+    sent: Result<Digest, Fault>,
+    answer: Result<pb::UploadReceipt, LinkError>,
+}
+
+impl Call {
+    /// `None` when the daemon stops.
+    async fn until_received(&self, masked: Masked) -> Option<End> {
+        let (run, mut masked) = (self.run, masked);
+        let (mut passing, mut slower) = (link::backoff(), refused());
+        loop {
+            let error = match self.once(masked).await? {
+                Ok(ended) => {
+                    masked = ended.masked;
+                    match (ended.answer, ended.sent) {
+                        (Ok(receipt), Ok(sent)) => {
+                            let bytes = masked.sent_bytes() + self.header.encoded_len() as u64;
+                            tracing::info!(%run, bytes, "update sent");
+                            return Some(End::Received(sent, Box::new(receipt)));
+                        }
+                        (Ok(_), Err(Fault::HungUp)) => LinkError::NoReceipt,
+                        (Err(error), Ok(_) | Err(Fault::HungUp)) => error,
+                        (_, Err(fault)) => return Some(End::Unusable(fault)),
+                    }
+                }
+                Err((unsent, error)) => {
+                    masked = unsent;
+                    error
+                }
+            };
+            if error.is_final() {
+                tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
+                return Some(End::Refused);
+            }
+            wait(run, error, &mut passing, &mut slower).await;
+        }
+    }
+
+    /// Makes the call once. What is masked comes back in any case.
+    async fn once(&self, masked: Masked) -> Option<Result<Ended, (Masked, LinkError)>> {
+        let (messages, outgoing) = mpsc::channel(PIECES_AHEAD);
+        let header = Part::Header(self.header.clone());
+        let begin = pb::SubmitMaskedRequest { part: Some(header) };
+        // There is room for one message in an empty channel.
+        drop(messages.try_send(begin));
+        let mut answers = match self.link.upload(ReceiverStream::new(outgoing)).await {
+            Ok(answers) => answers,
+            Err(error) => return Some(Err((masked, error))),
+        };
+        let have = match answers.next().await {
+            Ok(Answer::Status(status)) => status.have,
+            Ok(_) => return Some(Err((masked, LinkError::NoReceipt))),
+            Err(error) => return Some(Err((masked, error))),
+        };
+        let mut masked = masked;
+        let making = spawn_blocking(move || {
+            let sent = masked.send(&have, &messages);
+            (masked, sent)
+        });
+        let answer = loop {
+            match answers.next().await {
+                Ok(Answer::Kept(_)) => {}
+                Ok(Answer::Receipt(receipt)) => break Ok(receipt),
+                Ok(Answer::Status(_)) => break Err(LinkError::NoReceipt),
+                Err(error) => break Err(error),
             }
         };
-        send(link, run, (ann_hash, sent), messages).await
-    }
-
-    fn delta(&self, global: &Reading) -> Result<Vec<f32>, UpdateError> {
-        let (layout, selection) = (self.spec.layout(), self.spec.selection());
-        let update = self.updates.pinned(&self.contribution.update)?;
-        let update = Checkpoint::update(&update, layout)?;
-        let global = Checkpoint::model(global, layout)?;
-        Ok(Delta::new(&global, &update, layout, selection)?.whole()?)
-    }
-
-    /// Header, pieces, trailer: the same bytes every time; and the hash of the upload, which its receipt must name.
-    fn messages(&self, global: &Reading) -> Result<(Vec<pb::SubmitMaskedRequest>, Digest), String> {
-        let delta = self.delta(global).map_err(|error| error.to_string())?;
-        let noise =
-            |chunk: u64, bytes: &mut [u8]| Keystream::new(&self.rounding, 0, chunk).fill(bytes);
-        let quantised = self
-            .spec
-            .quantiser()
-            .quantise(&delta, self.contribution.weight, &noise);
-        let quantised = quantised.map_err(|error| error.to_string())?;
-        tracing::info!(
-            clipped = quantised.clipped,
-            factor = quantised.factor,
-            "update quantised"
-        );
-        let mut lanes = &quantised.lanes[..];
-        let (mut packed, mut hashes) = (Vec::new(), Vec::new());
-        for chunk in 0..self.spec.params().chunks() {
-            let (now, rest) = lanes.split_at(self.spec.params().chunk_len(chunk) as usize);
-            let bytes = self.masking.chunk(chunk, now);
-            hashes.push(Digest::of_bulk(&bytes));
-            packed.extend_from_slice(&bytes);
-            lanes = rest;
-        }
-        let (trailer, upload_hash) =
-            self.masking
-                .trailer(&self.site.identity, &hashes, &self.contribution.metadata);
-        let mut header = pb::UploadHeader::from(self.masking.header());
-        (header.run_id, header.ann_hash) = (self.run.as_bytes().to_vec(), self.ann_hash.0.to_vec());
-        let mut messages = vec![message(pb::submit_masked_request::Part::Header(header))];
-        messages.extend(
-            pieces(&packed).map(|piece| message(pb::submit_masked_request::Part::Piece(piece))),
-        );
-        messages.push(message(pb::submit_masked_request::Part::Trailer(
-            trailer.into(),
-        )));
-        Ok((messages, upload_hash))
+        drop(answers); // ends the call, and with it whoever still makes pieces for it
+        let (masked, sent) = making.await.ok()?;
+        Some(Ok(Ended {
+            masked,
+            sent,
+            answer,
+        }))
     }
 }
 
-async fn send(
-    link: Link,
-    run: RunId,
-    (ann_hash, sent): (Digest, Digest),
-    messages: Vec<pb::SubmitMaskedRequest>,
-) -> Option<Input> {
-    let bytes: usize = messages.iter().map(prost::Message::encoded_len).sum();
-    let mut backoff = refused();
-    loop {
-        match link.upload(messages.clone()).await {
-            Ok(receipt) => {
-                tracing::info!(%run, bytes, "update sent");
-                return Some(Input::Received(ann_hash, sent, Box::new(receipt)));
-            }
-            Err(error) if error.is_final() => {
-                tracing::warn!(%run, %error, "the upload was refused; this site is a dropout of the attempt");
-                return Some(Input::DropOut(ann_hash));
-            }
-            Err(error) => tracing::warn!(%run, %error, "the upload failed; sending it again"),
-        }
-        pause(&mut backoff).await;
+/// A passing fault is waited out; any other that is not final is said, and waited for longer.
+async fn wait(run: RunId, error: LinkError, passing: &mut Backoff, slower: &mut Backoff) {
+    if let Err(error) = link::wait_out(error, passing).await {
+        tracing::warn!(%run, %error, "the upload failed; going on with it");
+        pause(slower).await;
     }
 }
 
-fn message(part: pb::submit_masked_request::Part) -> pb::SubmitMaskedRequest {
-    pb::SubmitMaskedRequest { part: Some(part) }
-}
-
-fn pieces(packed: &[u8]) -> impl Iterator<Item = pb::UploadPiece> + '_ {
-    packed
-        .chunks(PIECE_BYTES)
-        .enumerate()
-        .map(|(place, data)| pb::UploadPiece {
-            offset: (place * PIECE_BYTES) as u64,
-            blake3: blake3::hash(data).as_bytes().to_vec(),
-            data: data.to_vec().into(),
-        })
-}
+/// Pieces that wait for the network: 2 MiB, so that masking never waits for a round trip.
+const PIECES_AHEAD: usize = 8;

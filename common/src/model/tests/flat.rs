@@ -312,7 +312,7 @@ fn any_range_is_a_piece_of_the_whole() {
     let (layout, selection) = setup(&model);
     let whole = flatten(&layout, &selection, &model).unwrap();
     let checkpoint = Checkpoint::model(&model, &layout).unwrap();
-    let mut flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
+    let flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
     for (first, len) in [
         (0, 0),
         (0, 1),
@@ -369,7 +369,7 @@ fn a_file_that_is_cut_short_is_an_error_and_no_panic() {
     let (layout, selection) = setup(&model);
     let cut = Cut(model.clone(), model.len() as u64 - 1);
     let checkpoint = Checkpoint::model(&cut, &layout).unwrap();
-    let mut flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
+    let flat = Flat::new(&checkpoint, &layout, &selection).unwrap();
     let mut out = vec![0.0; 3];
     flat.values(0, &mut out).unwrap();
     let error = flat.values(40_000, &mut out).unwrap_err();

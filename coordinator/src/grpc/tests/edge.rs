@@ -91,9 +91,10 @@ async fn the_largest_honest_messages_are_within_their_limits() {
     let world = World::new(3);
     // Refused for what it says, not for how long it is.
     let piece = pb::UploadPiece {
+        part: u64::MAX,
         offset: u64::MAX,
         data: vec![0; PIECE_BYTES].into(),
-        blake3: vec![0; 32],
+        digest: vec![0; 32],
     };
     let message = pb::SubmitMaskedRequest {
         part: Some(Part::Piece(piece)),

@@ -18,6 +18,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneSyncService;
+use veilsum_common::parts::part_digest;
 use veilsum_daemon::identity::{Federation, Role};
 use veilsum_daemon::shutdown::Shutdown;
 use veilsum_daemon::{binding, clock};
@@ -25,6 +26,7 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_proto::pb::run_service_client::RunServiceClient;
 use veilsum_proto::pb::submit_masked_request::Part;
+use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::channel::RoundKeys;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{BindingClaim, Identity, Seed, binding_message};
@@ -37,6 +39,7 @@ use crate::live::{LiveRun, Shared};
 use crate::serve::PeerCertificate;
 use crate::store::blobs::Blobs;
 use crate::store::memory::MemoryJournal;
+use crate::store::staging::Staging;
 
 /// A coordinator's services, as one connection of a caller sees them.
 pub type Door = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -97,7 +100,7 @@ impl World {
         let shared = Arc::new(Shared {
             journal: MemoryJournal::new(),
             blobs: Blobs::new(&dir.path().join("blobs")).unwrap(),
-            uploads: Blobs::new(&dir.path().join("uploads")).unwrap(),
+            uploads: Staging::new(&dir.path().join("uploads")).unwrap(),
             runs_dir: dir.path().join("runs"),
             fatal: mpsc::channel(1).0,
         });
@@ -255,12 +258,6 @@ impl World {
         bytes_below(&self.dir.path().join("uploads"))
     }
 
-    /// Names of the uploads that are being taken in.
-    pub fn staging(&self) -> Vec<std::ffi::OsString> {
-        let files = std::fs::read_dir(self.dir.path().join("uploads/staging")).unwrap();
-        files.map(|file| file.unwrap().file_name()).collect()
-    }
-
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         bytes_below(self.dir.path())
@@ -350,6 +347,13 @@ impl Member {
         self.send_parts(sent.parts()).await
     }
 
+    /// Sends an upload of which the coordinator has all parts: header and trailer.
+    pub async fn send_known(&self, sent: &Sent) -> Result<pb::UploadReceipt, tonic::Status> {
+        let header = Part::Header(sent.header.clone());
+        let trailer = Part::Trailer(sent.trailer.clone());
+        self.send_parts(vec![Some(header), Some(trailer)]).await
+    }
+
     /// Sends these messages and then the end of the stream.
     pub async fn send_parts(
         &self,
@@ -359,21 +363,39 @@ impl Member {
             .into_iter()
             .map(|part| pb::SubmitMaskedRequest { part });
         let stream = tokio_stream::iter(messages.collect::<Vec<_>>());
-        let answer = self.calls.clone().submit_masked(stream).await?;
-        Ok(answer.into_inner().receipt.unwrap())
+        let answers = self.calls.clone().submit_masked(stream).await?;
+        receipt(answers.into_inner()).await
     }
 
     /// Begins an upload that goes on as long as the test sends parts.
     pub fn begin(&self) -> Sending {
         let (parts, messages) = mpsc::channel(1);
         let mut calls = self.calls.clone();
+        let (told, answers) = mpsc::unbounded_channel();
         let call = async move {
-            let answer = calls.submit_masked(ReceiverStream::new(messages)).await?;
-            Ok(answer.into_inner().receipt.unwrap())
+            let answers = calls.submit_masked(ReceiverStream::new(messages)).await?;
+            let mut answers = answers.into_inner();
+            while let Some(message) = answers.message().await? {
+                drop(told.send(message.answer.unwrap()));
+            }
+            Ok(())
         };
         Sending {
             parts,
-            answer: tokio::spawn(call),
+            answers,
+            call: tokio::spawn(call),
+        }
+    }
+}
+
+/// The receipt that ends an upload.
+async fn receipt(
+    mut answers: tonic::Streaming<pb::SubmitMaskedResponse>,
+) -> Result<pb::UploadReceipt, tonic::Status> {
+    loop {
+        match answers.message().await?.unwrap().answer.unwrap() {
+            Answer::Receipt(receipt) => return Ok(receipt),
+            Answer::Status(_) | Answer::Kept(_) => {}
         }
     }
 }
@@ -381,7 +403,8 @@ impl Member {
 /// An upload under way.
 pub struct Sending {
     parts: mpsc::Sender<pb::SubmitMaskedRequest>,
-    pub answer: tokio::task::JoinHandle<Result<pb::UploadReceipt, tonic::Status>>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    call: tokio::task::JoinHandle<Result<(), tonic::Status>>,
 }
 
 impl Sending {
@@ -391,9 +414,14 @@ impl Sending {
         self.parts.send(message).await.unwrap();
     }
 
+    /// The next answer.
+    pub async fn told(&mut self) -> Answer {
+        self.answers.recv().await.unwrap()
+    }
+
     /// How the coordinator ends it.
     pub async fn refused(self) -> tonic::Status {
-        self.answer.await.unwrap().unwrap_err()
+        self.call.await.unwrap().unwrap_err()
     }
 }
 
@@ -408,14 +436,18 @@ impl Sent {
     }
 }
 
-/// Pieces of `len` bytes, as they are sent.
+/// Pieces of `len` bytes, as they are sent: of an upload of one part with one chunk.
 pub fn cut(bytes: &[u8], len: usize) -> Vec<pb::UploadPiece> {
     let piece = |(k, data): (usize, &[u8])| pb::UploadPiece {
+        part: 0,
         offset: (k * len) as u64,
-        blake3: blake3::hash(data).as_bytes().to_vec(),
         data: data.to_vec().into(),
+        digest: Vec::new(),
     };
-    bytes.chunks(len).enumerate().map(piece).collect()
+    let mut pieces: Vec<_> = bytes.chunks(len).enumerate().map(piece).collect();
+    let digest = part_digest(&[Digest::of_bulk(bytes)]);
+    pieces.last_mut().unwrap().digest = digest.0.to_vec();
+    pieces
 }
 
 /// The reason word of a refusal.

@@ -152,6 +152,7 @@ async fn what_peers_are_told_names_no_file_of_the_coordinator() {
     let member = &open.members[0];
     let uploads = world.dir.path().join("uploads");
     std::fs::remove_dir_all(&uploads).unwrap();
+    std::fs::write(&uploads, "not a directory").unwrap();
     let refused = member.send(&member.upload(&open, 1)).await.unwrap_err();
     assert_eq!(reason(&refused), "STORE_UNAVAILABLE");
     let path = world.dir.path().to_str().unwrap();

@@ -11,7 +11,9 @@ fn blobs() -> (TempDir, Blobs) {
 }
 
 fn staged(blobs: &Blobs) -> usize {
-    fs::read_dir(blobs.dir.join(STAGING)).unwrap().count()
+    fs::read_dir(blobs.disk.root().join(STAGING))
+        .unwrap()
+        .count()
 }
 
 #[test]
@@ -37,13 +39,17 @@ fn a_blob_lies_on_its_shelf_readable_by_its_owner_alone() {
     let (_dir, blobs) = blobs();
     let blob = blobs.put(b"private").unwrap();
     let name = blob.digest.to_string();
-    let path = blobs.dir.join(&name[..2]).join(&name);
+    let path = blobs.disk.root().join(&name[..2]).join(&name);
     assert_eq!(
         fs::metadata(path).unwrap().permissions().mode() & 0o777,
         0o600
     );
     assert_eq!(
-        fs::metadata(&*blobs.dir).unwrap().permissions().mode() & 0o777,
+        fs::metadata(blobs.disk.root())
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
         0o700
     );
 }
@@ -172,60 +178,6 @@ fn a_blob_that_cannot_fit_is_refused_before_its_first_byte() {
     assert_eq!(staged(&blobs), 0);
 }
 
-fn slot(run: u8, index: u32) -> Slot {
-    let stream = crate::store::StreamId::round(veilsum_common::RunId::from_bytes([run; 16]), 1, 2);
-    Slot { stream, index }
-}
-
-fn upload(blobs: &Blobs, slot: &Slot, bytes: &[u8]) -> BlobRef {
-    let mut writer = blobs.stage(bytes.len() as u64).unwrap();
-    writer.write(bytes).unwrap();
-    writer.finish_upload(slot).unwrap()
-}
-
-#[test]
-fn equal_uploads_of_two_rounds_do_not_share_a_fate() {
-    let (_dir, blobs) = blobs();
-    let (one, other) = (slot(1, 3), slot(2, 3));
-    let blob = upload(&blobs, &one, b"the same");
-    assert_eq!(upload(&blobs, &other, b"the same"), blob);
-    assert_eq!(blobs.put(b"the same").unwrap(), blob);
-    blobs.discard_uploads(one.stream).unwrap();
-    let gone = blobs.read_upload(&one, &blob);
-    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
-    assert_eq!(blobs.read_upload(&other, &blob).unwrap(), b"the same");
-    blobs.remove(&blob.digest).unwrap();
-    assert_eq!(blobs.read_upload(&other, &blob).unwrap(), b"the same");
-}
-
-#[test]
-fn one_upload_of_a_round_can_go_without_the_others() {
-    let (_dir, blobs) = blobs();
-    let (mine, theirs) = (slot(1, 3), slot(1, 4));
-    let blob = upload(&blobs, &mine, b"the same");
-    upload(&blobs, &theirs, b"the same");
-    for _ in 0..2 {
-        blobs.remove_upload(&mine, &blob.digest).unwrap();
-    }
-    assert_eq!(blobs.read_upload(&theirs, &blob).unwrap(), b"the same");
-}
-
-#[test]
-fn a_sweep_takes_uploads_that_nothing_names_and_keeps_the_others() {
-    let (_dir, blobs) = blobs();
-    let named = upload(&blobs, &slot(1, 3), b"journalled");
-    let stray = upload(&blobs, &slot(1, 4), b"cut short before its entry");
-    let lone = upload(&blobs, &slot(2, 0), b"of a round that is over");
-    assert_eq!(blobs.sweep(&BTreeSet::from([named.digest])).unwrap(), 2);
-    assert_eq!(
-        blobs.read_upload(&slot(1, 3), &named).unwrap(),
-        b"journalled"
-    );
-    assert!(blobs.read_upload(&slot(1, 4), &stray).is_err());
-    let left = blobs.upload_path(&slot(2, 0), &lone.digest);
-    assert!(!left.parent().unwrap().exists());
-}
-
 #[test]
 fn bytes_that_are_there_already_are_verified_and_replaced_if_they_are_damaged() {
     let (_dir, blobs) = blobs();
@@ -243,7 +195,7 @@ async fn after_a_failed_sync_nothing_is_promised_any_more() {
     let (_dir, blobs) = blobs();
     let before = blobs.put(b"before").unwrap();
     let broken = Blobs {
-        sync: |_| Err(io::Error::from_raw_os_error(5)),
+        disk: blobs.disk.failing(),
         ..blobs.clone()
     };
     let error = broken.put(b"lost").unwrap_err();

@@ -55,6 +55,7 @@ impl RoundService for Coordinator {
     type GetRosterStream = Listed<pb::GetRosterResponse>;
     type FetchModelStream = Listed<pb::FetchModelResponse>;
     type GetNeighbourKeysStream = Listed<pb::GetNeighbourKeysResponse>;
+    type SubmitMaskedStream = Listed<pb::SubmitMaskedResponse>;
     type GetSharesStream = Listed<pb::GetSharesResponse>;
     type GetSurvivorsStream = Listed<pb::GetSurvivorsResponse>;
 
@@ -118,7 +119,7 @@ impl RoundService for Coordinator {
     async fn submit_masked(
         &self,
         _: Request<tonic::Streaming<pb::SubmitMaskedRequest>>,
-    ) -> Result<Response<pb::SubmitMaskedResponse>, Status> {
+    ) -> Result<Response<Self::SubmitMaskedStream>, Status> {
         refuse()
     }
 

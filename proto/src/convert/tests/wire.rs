@@ -58,6 +58,8 @@ messages! {
         UploadPiece,
         UploadTrailer,
         UploadReceipt,
+        UploadStatus,
+        PartKept,
         ShareItem,
         SurvivorProposal,
         SurvivorItem,

@@ -1,0 +1,275 @@
+//! One contribution on its way from the disk to the wire: read, quantise, mask, pack, hash, some chunks at a time.
+//!
+//! Memory is two chunks for each thread, whatever the size of the model. Masked bytes are not stored: they are made again, the same,
+//! whenever they are sent again; only the hashes of the chunks are kept, which the trailer vouches for. Calls block.
+//!
+//! Source: protocol, sections 9 and 18.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use veilsum_common::RunSpec;
+use veilsum_common::limits::{MASKING_THREADS, PIECE_BYTES};
+use veilsum_common::model::{Checkpoint, Delta, ModelError};
+use veilsum_common::parts::{Parts, part_digest};
+use veilsum_common::quantise::{Measure, QuantiseError, Quantising};
+use veilsum_daemon::files::Reading;
+use veilsum_daemon::workers;
+use veilsum_engine::participant::Contribution;
+use veilsum_proto::pb;
+use veilsum_proto::pb::submit_masked_request::Part;
+use veilsum_secagg::Digest;
+use veilsum_secagg::keys::{Identity, Seed};
+use veilsum_secagg::participant::Masking;
+use veilsum_secagg::prg::Keystream;
+use veilsum_secagg::ring::{Lane, LaneWidth};
+use zeroize::Zeroizing;
+
+use crate::update::{UpdateError, Updates};
+
+/// The way to the call that sends.
+pub(super) type Messages = mpsc::Sender<pb::SubmitMaskedRequest>;
+
+/// Why nothing more is sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The pinned update is gone, has changed, or cannot be read.
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    /// The pinned update does not fit the model any more.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// It cannot be quantised.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+    /// The call is over.
+    #[error("the call is over")]
+    HungUp,
+}
+
+/// What is sent, and what of it is known.
+pub(super) struct Masked {
+    origin: Origin,
+    model: Arc<Reading>,
+    update: Arc<Reading>,
+    parts: Parts,
+    /// After the first pass.
+    measured: Option<Quantising>,
+    /// By chunk, as far as they were made.
+    hashes: Vec<Option<Digest>>,
+    clipped: u64,
+    sent_bytes: u64,
+}
+
+/// What a contribution is made from.
+pub(super) struct Origin {
+    pub(super) spec: Arc<RunSpec>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) updates: Arc<Updates>,
+    pub(super) masking: Masking,
+    pub(super) contribution: Contribution,
+    pub(super) rounding: Seed,
+}
+
+/// One chunk, ready to leave.
+struct Made {
+    packed: Vec<u8>,
+    hash: Digest,
+    clipped: u64,
+}
+
+impl Masked {
+    /// Opens the pinned update and checks that it is the one that was pinned.
+    pub(super) fn open(origin: Origin, model: Arc<Reading>) -> Result<Self, Fault> {
+        let update = origin.updates.pinned(&origin.contribution.update)?;
+        let parts = Parts::of(origin.spec.params());
+        let chunks = usize::try_from(parts.chunks()).expect("a run has 2^20 chunks at most");
+        Ok(Self {
+            origin,
+            model,
+            update: Arc::new(update),
+            parts,
+            measured: None,
+            hashes: vec![None; chunks],
+            clipped: 0,
+            sent_bytes: 0,
+        })
+    }
+
+    /// What was sent so far, in all calls.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Sends the parts that `have` lacks and then the trailer; gives the hash of the upload, which its receipt must name.
+    ///
+    /// The trailer vouches for the update that was pinned: one that changed while it was sent is noticed before.
+    pub(super) fn send(&mut self, have: &[u8], messages: &Messages) -> Result<Digest, Fault> {
+        match self.origin.spec.params().lane() {
+            LaneWidth::U16 => self.send_parts::<u16>(have, messages)?,
+            LaneWidth::U32 => self.send_parts::<u32>(have, messages)?,
+            LaneWidth::U64 => self.send_parts::<u64>(have, messages)?,
+        }
+        let updates = &self.origin.updates;
+        updates.still(&self.origin.contribution.update, &self.update)?;
+        let hashes: Option<Vec<Digest>> = self.hashes.iter().copied().collect();
+        let hashes = hashes.expect("every part was sent, or its chunks were made");
+        let metadata = &self.origin.contribution.metadata;
+        let (trailer, hash) = self
+            .origin
+            .masking
+            .trailer(&self.origin.identity, &hashes, metadata);
+        self.say(messages, Part::Trailer(trailer.into()))?;
+        Ok(hash)
+    }
+
+    fn send_parts<L: Lane>(&mut self, have: &[u8], messages: &Messages) -> Result<(), Fault> {
+        let (spec, model) = (Arc::clone(&self.origin.spec), Arc::clone(&self.model));
+        let update = Arc::clone(&self.update);
+        let (layout, selection) = (spec.layout(), spec.selection());
+        let model = Checkpoint::model(&*model, layout)?;
+        let update = Checkpoint::update(&*update, layout)?;
+        let delta = Delta::new(&model, &update, layout, selection)?;
+        let (rule, first_time) = self.measured(&delta)?;
+        for part in 0..self.parts.count() {
+            let wanted = !is_set(have, part);
+            let known = |chunk: u64| self.hashes[place(chunk)].is_some();
+            if wanted || !self.parts.chunks_of(part).all(known) {
+                self.send_part::<L>(part, &delta, &rule, wanted.then_some(messages))?;
+            }
+        }
+        if first_time {
+            let (clipped, factor) = (self.clipped, rule.factor());
+            tracing::info!(clipped, factor, "update quantised");
+        }
+        Ok(())
+    }
+
+    /// The rule after the first pass, and whether that was now. Only an L2 clip needs the pass.
+    fn measured(&mut self, delta: &Delta<'_>) -> Result<(Quantising, bool), Fault> {
+        if let Some(rule) = self.measured {
+            return Ok((rule, false));
+        }
+        let mut measure = Measure::new();
+        if self.origin.spec.quantiser().needs_norm() {
+            let mut values = Vec::new();
+            for chunk in 0..self.parts.chunks() {
+                values.resize(self.parts.chunk_len(chunk) as usize, 0.0);
+                delta.values(self.first_of(chunk), &mut values)?;
+                measure.add(&values)?;
+            }
+        }
+        let weight = self.origin.contribution.weight;
+        let rule = self.origin.spec.quantiser().begin(weight, measure)?;
+        self.measured = Some(rule);
+        Ok((rule, true))
+    }
+
+    /// Makes the chunks of one part and sends them, if anybody wants them.
+    fn send_part<L: Lane>(
+        &mut self,
+        part: u64,
+        delta: &Delta<'_>,
+        rule: &Quantising,
+        messages: Option<&Messages>,
+    ) -> Result<(), Fault> {
+        let threads = workers::all_cores().min(MASKING_THREADS);
+        let chunks: Vec<u64> = self.parts.chunks_of(part).collect();
+        let (mut offset, mut hashes) = (0, Vec::with_capacity(chunks.len()));
+        for some in chunks.chunks(threads.get()) {
+            let made = workers::map(threads, some.iter(), |chunk| {
+                self.make::<L>(*chunk, delta, rule)
+            });
+            for (chunk, made) in some.iter().zip(made) {
+                let Made {
+                    packed,
+                    hash,
+                    clipped,
+                } = made?;
+                if self.hashes[place(*chunk)].replace(hash).is_none() {
+                    self.clipped += clipped;
+                }
+                hashes.push(hash);
+                if let Some(messages) = messages {
+                    let last = hashes.len() == chunks.len();
+                    let digest = last.then(|| part_digest(&hashes));
+                    let len_bytes = packed.len() as u64;
+                    self.say_chunk(messages, (part, offset), packed, digest)?;
+                    offset += len_bytes;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads, quantises, masks, packs and hashes one chunk.
+    fn make<L: Lane>(
+        &self,
+        chunk: u64,
+        delta: &Delta<'_>,
+        rule: &Quantising,
+    ) -> Result<Made, Fault> {
+        let (first, len) = (self.first_of(chunk), self.parts.chunk_len(chunk) as usize);
+        let mut values = Zeroizing::new(vec![0.0; len]);
+        delta.values(first, &mut values)?;
+        let mut lanes = Zeroizing::new(vec![L::default(); len]);
+        let mut stream = Keystream::new(&self.origin.rounding, 0, chunk);
+        let mut noise = |bytes: &mut [u8]| stream.fill(bytes);
+        let clipped = rule.chunk(first, &values, &mut noise, &mut lanes)?;
+        let mut packed = Vec::with_capacity(self.parts.chunk_bytes(chunk));
+        self.origin
+            .masking
+            .pack_chunk(chunk, &mut lanes, &mut packed);
+        Ok(Made {
+            hash: Digest::of_bulk(&packed),
+            packed,
+            clipped,
+        })
+    }
+
+    /// Sends a chunk in pieces, the first of them at `offset` of its part; the last one of the part carries its digest.
+    fn say_chunk(
+        &mut self,
+        messages: &Messages,
+        (part, offset): (u64, u64),
+        packed: Vec<u8>,
+        digest: Option<Digest>,
+    ) -> Result<(), Fault> {
+        let packed = Bytes::from(packed);
+        for at in (0..packed.len()).step_by(PIECE_BYTES) {
+            let end = packed.len().min(at + PIECE_BYTES);
+            let digest = digest.filter(|_| end == packed.len());
+            let piece = pb::UploadPiece {
+                part,
+                offset: offset + at as u64,
+                data: packed.slice(at..end),
+                digest: digest.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            };
+            self.say(messages, Part::Piece(piece))?;
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, messages: &Messages, part: Part) -> Result<(), Fault> {
+        let message = pb::SubmitMaskedRequest { part: Some(part) };
+        self.sent_bytes += message.encoded_len() as u64;
+        messages.blocking_send(message).map_err(|_| Fault::HungUp)
+    }
+
+    fn first_of(&self, chunk: u64) -> u64 {
+        chunk * u64::from(self.origin.spec.params().config().chunk_elems)
+    }
+}
+
+/// Bit (k mod 8) of byte ⌊k/8⌋; what is not there is not set.
+fn is_set(have: &[u8], part: u64) -> bool {
+    let byte = have.get(place(part / 8));
+    byte.is_some_and(|byte| byte & (1 << (part % 8)) != 0)
+}
+
+/// A chunk or part as an index.
+fn place(number: u64) -> usize {
+    usize::try_from(number).expect("a run has 2^20 chunks at most")
+}
