@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 use veilsum_common::BlobRef;
 use veilsum_common::ids::RunId;
-use veilsum_common::limits::{MAX_MESSAGE_BYTES, PIECE_BYTES};
+use veilsum_common::limits::{MAX_ANSWER_BYTES, PIECE_BYTES};
 use veilsum_common::time::Span;
 use veilsum_daemon::entropy;
 use veilsum_daemon::tls::{self, Credentials, Trust};
@@ -34,7 +34,7 @@ impl Client {
         let trust = Trust::load(&connection.ca, &[])?;
         let channel = link::connect(&connection.at, tls::client(&credentials, &trust)?)?;
         Ok(Self {
-            service: RunServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            service: RunServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES),
         })
     }
 

@@ -234,6 +234,7 @@ impl From<LinkError> for Error {
             LinkError::Url { .. }
             | LinkError::Answer(_)
             | LinkError::TooMany { .. }
+            | LinkError::News { .. }
             | LinkError::TooLong { .. }
             | LinkError::Piece
             | LinkError::NoReceipt

@@ -98,6 +98,8 @@ pub const PART_CHUNKS: u64 = 32;
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Longest message of a call that a coordinator takes: half as long again as the longest, an advertisement with a whole chain.
 pub const MAX_CALL_BYTES: usize = 64 * 1024;
+/// Longest answer to a poll: as many results as one has, each with the signatures of 128 holders, fill two thirds of it.
+pub const MAX_NEWS_BYTES: usize = MAX_MESSAGE_BYTES / 4;
 /// Longest message that carries a piece, or a study: a piece, and as much as any other call for what surrounds it.
 pub const MAX_PART_BYTES: usize = PIECE_BYTES + MAX_CALL_BYTES;
 /// Threads that a site masks with: each holds a few chunks, and beyond this a network is the limit.
@@ -180,6 +182,8 @@ pub const PAGE_LEN: usize = 100;
 pub const MAX_PAGE_LEN: usize = 1000;
 /// Longest page: a quarter of a message, so that what surrounds it always fits.
 pub const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 4;
+/// Longest answer to an operator: a page, and as much as any other call for what surrounds it.
+pub const MAX_ANSWER_BYTES: usize = MAX_PAGE_BYTES + MAX_CALL_BYTES;
 
 // --- connections to a coordinator ---
 

@@ -18,7 +18,8 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status, Streaming};
 use veilsum_common::RunId;
 use veilsum_common::limits::{
-    MAX_CALL_BYTES, MAX_CURSOR_BYTES, MAX_MESSAGE_BYTES, MAX_NOTICES, MAX_PART_BYTES,
+    MAX_CALL_BYTES, MAX_CURSOR_BYTES, MAX_MESSAGE_BYTES, MAX_NEWS_BYTES, MAX_NOTICES,
+    MAX_PART_BYTES,
 };
 use veilsum_common::time::Span;
 use veilsum_daemon::backoff::Backoff;
@@ -60,6 +61,14 @@ pub enum LinkError {
     TooMany {
         /// Allowed.
         limit: usize,
+    },
+    /// An answer to a poll is longer than any honest one; it was not read.
+    #[error(
+        "the coordinator's news is longer than the {limit_bytes} bytes that an answer to a poll may have; its operator should know"
+    )]
+    News {
+        /// Allowed.
+        limit_bytes: usize,
     },
     /// A model is longer than this site accepts.
     #[error("the model has more than the {limit_bytes} bytes this site accepts")]
@@ -214,7 +223,9 @@ pub struct Link {
     client: Client,
     /// For pieces of a model.
     parts: Client,
-    /// For what comes whole: notices, and the description of a run.
+    /// For notices.
+    news: Client,
+    /// For the description of a run, which comes whole.
     whole: Client,
 }
 
@@ -227,6 +238,7 @@ impl Link {
         Self {
             client: client(MAX_CALL_BYTES),
             parts: client(MAX_PART_BYTES),
+            news: client(MAX_NEWS_BYTES),
             whole: client(MAX_MESSAGE_BYTES),
         }
     }
@@ -270,7 +282,7 @@ impl Link {
     /// One Poll; not repeated here, since the caller shows outages to the operator.
     ///
     /// # Errors
-    /// [`LinkError::Status`]; [`LinkError::TooMany`] for more notices than an answer may have.
+    /// [`LinkError::Status`]; [`LinkError::News`] and [`LinkError::TooMany`] for more bytes or notices than an answer may have.
     pub async fn poll(
         &self,
         run: Option<RunId>,
@@ -283,7 +295,8 @@ impl Link {
             cursor,
             hold_ms,
         };
-        let news = self.whole.clone().poll(request).await?.into_inner();
+        let answer = self.news.clone().poll(request).await;
+        let news = answer.map_err(too_long)?.into_inner();
         if news.notices.len() > MAX_NOTICES || news.cursor.len() > MAX_CURSOR_BYTES {
             let limit = MAX_NOTICES;
             return Err(LinkError::TooMany { limit });
@@ -319,16 +332,15 @@ impl Link {
             run_id: run.as_bytes().to_vec(),
             epoch,
         };
-        self.list(
-            request,
-            members as usize,
-            |mut client, request| async move { client.get_roster(request).await },
-            |response| {
-                let (_, advertisement) = convert::required("entry", response.entry)?.try_into()?;
-                Ok(advertisement)
-            },
-        )
-        .await
+        let lines = self
+            .list(
+                request,
+                members as usize,
+                |mut client, request| async move { client.get_roster(request).await },
+                |response| convert::required("entry", response.entry)?.try_into(),
+            )
+            .await?;
+        Ok(convert::epoch::roster(lines)?)
     }
 
     /// The pieces of a model from `offset` on; not repeated here, since only the caller knows how much it has.
@@ -489,6 +501,16 @@ pub async fn wait_out(error: LinkError, backoff: &mut Backoff) -> Result<(), Lin
             Ok(())
         }
         final_one => Err(final_one),
+    }
+}
+
+/// An answer that was not read for its length is named as such. What the coordinator refuses carries a reason, this does not.
+fn too_long(status: Status) -> LinkError {
+    if status.code() == Code::OutOfRange && status.details().is_empty() {
+        let limit_bytes = MAX_NEWS_BYTES;
+        LinkError::News { limit_bytes }
+    } else {
+        LinkError::Status(status)
     }
 }
 

@@ -86,6 +86,14 @@ pub enum Problem {
     /// The items of a stream come in another order than the one required.
     #[error("does not stand where it must: one own path first, then keys only")]
     Order,
+    /// An entry of a list stands at another place than the one it names.
+    #[error("is {have}, must be {need}: entries come in ascending order, without a gap")]
+    Place {
+        /// The place it names.
+        have: u32,
+        /// The place it stands at.
+        need: usize,
+    },
     /// A text is not what it must be.
     #[error("is not {0}")]
     NotA(&'static str),

@@ -600,7 +600,7 @@ impl RunService for Liar {
         };
         let run = pb::Run {
             state: pb::RunState::Failed.into(),
-            reason: Some(reason),
+            reason: Some(Box::new(reason)),
             version: 1,
             ..pb::Run::default()
         };

@@ -30,6 +30,15 @@ pub const DESCRIPTORS: &str = "proto/src/gen/veilsum.v1.binpb";
 /// Long byte strings: shared rather than copied on their way through the program.
 const SHARED_BYTES: [&str; 2] = [".veilsum.v1.BlobChunk.data", ".veilsum.v1.UploadPiece.data"];
 
+/// Large parts of what comes in lists: behind a pointer, since the empty entries of a list take as much memory as the largest.
+const BOXED: [&str; 5] = [
+    ".veilsum.v1.Notice.notice.round_open",
+    ".veilsum.v1.Notice.notice.abort_proposal",
+    ".veilsum.v1.Notice.notice.round_result",
+    ".veilsum.v1.Run.reason",
+    ".veilsum.v1.Run.lost",
+];
+
 /// Messages that hold secrets: their `Debug` is written by hand in `proto` and shows lengths only.
 const SECRET: [&str; 2] = [".veilsum.v1.UnmaskList", ".veilsum.v1.UpdatePinned"];
 
@@ -64,6 +73,9 @@ fn code(descriptors: FileDescriptorSet) -> Result<Vec<u8>, Error> {
         .skip_debug(SECRET);
     for path in SHARED_BYTES {
         builder = builder.bytes(path);
+    }
+    for path in BOXED {
+        builder = builder.boxed(path);
     }
     builder.compile_fds(descriptors).map_err(Error::Generate)?;
     read(&folder.path().join("veilsum.v1.rs"))

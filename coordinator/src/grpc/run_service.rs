@@ -363,10 +363,10 @@ fn show_damaged(run: RunId, what: &str) -> pb::Run {
     pb::Run {
         run_id: run.to_string(),
         state: pb::RunState::Failed.into(),
-        reason: Some(pb::Reason {
+        reason: Some(Box::new(pb::Reason {
             code: status::RUN_DAMAGED.to_owned(),
             text: status::damage(what),
-        }),
+        })),
         ..pb::Run::default()
     }
 }

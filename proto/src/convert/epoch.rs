@@ -133,6 +133,23 @@ impl TryFrom<pb::RosterEntry> for (u32, Advertisement) {
     }
 }
 
+/// The members of a roster from its lines, each of which must name the place it stands at.
+///
+/// # Errors
+/// [`Problem::Place`] for the first that does not.
+pub fn roster(
+    lines: impl IntoIterator<Item = (u32, Advertisement)>,
+) -> Result<Vec<Advertisement>, ConvertError> {
+    let member = |(need, (have, member)): (usize, (u32, Advertisement))| {
+        if have as usize == need {
+            Ok(member)
+        } else {
+            Err(Problem::Place { have, need }.of("entry.index"))
+        }
+    };
+    lines.into_iter().enumerate().map(member).collect()
+}
+
 impl From<(u32, Advertisement)> for pb::RosterEntry {
     fn from((index, advertisement): (u32, Advertisement)) -> Self {
         Self {

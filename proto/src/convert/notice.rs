@@ -70,11 +70,11 @@ impl Voice<'_> {
                 announcement,
                 round_config,
                 proofs,
-            } => Told::RoundOpen(pb::RoundOpen {
+            } => Told::RoundOpen(Box::new(pb::RoundOpen {
                 announcement: Some(self.announced(*announcement)),
                 round_config,
                 abort_certs: proof_messages(&proofs),
-            }),
+            })),
             Notice::CohortReady(value) => {
                 let signature = value.sign(self.identity);
                 Told::CohortReady(Signed { value, signature }.into())
@@ -84,10 +84,12 @@ impl Voice<'_> {
                 Told::SurvivorProposal(Signed { value, signature }.into())
             }
             Notice::SurvivorsCertified(certificate) => Told::SurvivorCert(certificate.into()),
-            Notice::AbortProposal(announcement) => Told::AbortProposal(pb::AbortProposal {
-                announcement: Some(self.announced(*announcement)),
-                reason: self.aborting.map(Into::into),
-            }),
+            Notice::AbortProposal(announcement) => {
+                Told::AbortProposal(Box::new(pb::AbortProposal {
+                    announcement: Some(self.announced(*announcement)),
+                    reason: self.aborting.map(Into::into),
+                }))
+            }
             Notice::Result {
                 round,
                 result,
@@ -102,7 +104,7 @@ impl Voice<'_> {
                     result: Signed { value, signature },
                     certificate,
                 };
-                Told::RoundResult(finished.into())
+                Told::RoundResult(Box::new(finished.into()))
             }
             Notice::Ended(state) => {
                 let (state, reason) = ending(&state);
@@ -228,7 +230,7 @@ pub fn received(notice: pb::Notice, roster_size: u32) -> Result<Received, Conver
             root: digest("roster_root", &ready.roster_root)?,
         },
         Told::RosterCert(certificate) => Received::RosterCertified(certificate.try_into()?),
-        Told::RoundOpen(open) => round_open(open, roster_size)?,
+        Told::RoundOpen(open) => round_open(*open, roster_size)?,
         Told::CohortReady(ready) => {
             let Signed { value, signature } = within("cohort_ready", ready, roster_size)?;
             Received::CohortReady {
@@ -244,13 +246,13 @@ pub fn received(notice: pb::Notice, roster_size: u32) -> Result<Received, Conver
             }
         }
         Told::SurvivorCert(certificate) => Received::SurvivorsCertified(certificate.try_into()?),
-        Told::AbortProposal(proposal) => abort_proposal(proposal, roster_size)?,
+        Told::AbortProposal(proposal) => abort_proposal(*proposal, roster_size)?,
         // It comes with the attempt that needs it, never alone.
         Told::AbortCert(_) => {
             let (have, unit) = (1, "notice");
             return Err(Problem::NotInVersion1 { have, unit }.of("abort_cert"));
         }
-        Told::RoundResult(message) => Received::Result(Box::new(message.try_into()?)),
+        Told::RoundResult(message) => Received::Result(Box::new((*message).try_into()?)),
         Told::RunEnded(ended) => run_ended(ended)?,
     })
 }

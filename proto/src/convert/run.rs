@@ -73,11 +73,11 @@ pub fn overview(spec: &RunSpec, run: &Run, created_at: Timestamp) -> pb::Run {
         rounds_done: run.history().len() as u64,
         rounds: spec.study().rounds().count,
         created_at_ms: created_at.0,
-        reason,
+        reason: reason.map(Box::new),
         participants: Vec::new(),
         history: Vec::new(),
         version: 0,
-        lost: run.paused().map(Into::into),
+        lost: run.paused().map(|paused| Box::new(paused.into())),
     }
 }
 

@@ -516,7 +516,7 @@ pub mod notice {
         #[prost(message, tag = "4")]
         RosterCert(super::RosterCert),
         #[prost(message, tag = "5")]
-        RoundOpen(super::RoundOpen),
+        RoundOpen(::prost::alloc::boxed::Box<super::RoundOpen>),
         #[prost(message, tag = "6")]
         CohortReady(super::CohortReady),
         #[prost(message, tag = "7")]
@@ -524,11 +524,11 @@ pub mod notice {
         #[prost(message, tag = "8")]
         SurvivorCert(super::SurvivorCert),
         #[prost(message, tag = "9")]
-        AbortProposal(super::AbortProposal),
+        AbortProposal(::prost::alloc::boxed::Box<super::AbortProposal>),
         #[prost(message, tag = "10")]
         AbortCert(super::AbortCert),
         #[prost(message, tag = "11")]
-        RoundResult(super::RoundResult),
+        RoundResult(::prost::alloc::boxed::Box<super::RoundResult>),
         #[prost(message, tag = "12")]
         RunEnded(super::RunEnded),
     }
@@ -2578,8 +2578,8 @@ pub struct Run {
     #[prost(uint64, tag = "6")]
     pub created_at_ms: u64,
     /// Why it ended, or why it does not move; absent when there is nothing to say.
-    #[prost(message, optional, tag = "7")]
-    pub reason: ::core::option::Option<Reason>,
+    #[prost(message, optional, boxed, tag = "7")]
+    pub reason: ::core::option::Option<::prost::alloc::boxed::Box<Reason>>,
     /// The sites in the current round.
     #[prost(message, repeated, tag = "8")]
     pub participants: ::prost::alloc::vec::Vec<RoundParticipant>,
@@ -2590,8 +2590,8 @@ pub struct Run {
     #[prost(uint64, tag = "10")]
     pub version: u64,
     /// What was lost; present while the run is paused.
-    #[prost(message, optional, tag = "11")]
-    pub lost: ::core::option::Option<LostAttempt>,
+    #[prost(message, optional, boxed, tag = "11")]
+    pub lost: ::core::option::Option<::prost::alloc::boxed::Box<LostAttempt>>,
 }
 /// An attempt of which neither a result nor a certified abort can be had. What the sites sent in it is spent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

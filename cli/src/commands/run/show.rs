@@ -86,7 +86,7 @@ pub(crate) fn data(run: &pb::Run) -> Value {
         "rounds": run.rounds,
         "created_at_ms": run.created_at_ms,
         "reason": run.reason.as_ref().map(|reason| json!({"code": reason.code, "text": reason.text})),
-        "lost": run.lost.as_ref().map(lost),
+        "lost": run.lost.as_deref().map(lost),
         "participants": run.participants.iter().map(participant).collect::<Vec<_>>(),
         "history": run.history.iter().map(round).collect::<Vec<_>>(),
     })
@@ -183,7 +183,7 @@ fn text(run: &pb::Run) -> String {
     if let Some(reason) = &run.reason {
         lines.push(format!("{} [{}]", reason.text, reason.code));
     }
-    lines.extend(run.lost.as_ref().map(lost_text));
+    lines.extend(run.lost.as_deref().map(lost_text));
     if let Some(last) = run.history.last() {
         let took = Span(last.published_ms.saturating_sub(last.opened_ms));
         let metrics = metrics_text(&last.metrics);

@@ -125,7 +125,7 @@ pub(crate) fn over(id: RunId, run: pb::Run) -> Error {
         state: show::state(&run),
         rounds_done: run.rounds_done,
         rounds: run.rounds,
-        reason: run.reason,
+        reason: run.reason.map(|reason| *reason),
     }
 }
 

@@ -84,13 +84,13 @@ impl Seen {
             .iter()
             .map(|round| Event::Published(round, run.rounds))
             .collect();
-        if run.reason != self.reason && !terminal(run) {
-            events.extend(run.reason.as_ref().map(Event::Waiting));
+        if run.reason.as_deref() != self.reason.as_ref() && !terminal(run) {
+            events.extend(run.reason.as_deref().map(Event::Waiting));
         }
         if self.state != Some(run.state()) {
             events.push(Event::State(run));
         }
-        (self.state, self.reason) = (Some(run.state()), run.reason.clone());
+        (self.state, self.reason) = (Some(run.state()), run.reason.as_deref().cloned());
         events
     }
 }
@@ -103,8 +103,8 @@ impl Event<'_> {
                 "run_state",
                 json!({
                     "state": show::state(run),
-                    "reason": run.reason.as_ref().map(reason),
-                    "lost": run.lost.as_ref().map(show::lost),
+                    "reason": run.reason.as_deref().map(reason),
+                    "lost": run.lost.as_deref().map(show::lost),
                 }),
             ),
             Self::Waiting(why) => ("run_waiting", json!({"reason": reason(why)})),
@@ -130,7 +130,7 @@ impl Event<'_> {
                 )
             }
             Self::State(run) => {
-                let lost = run.lost.as_ref().map(show::lost_text);
+                let lost = run.lost.as_deref().map(show::lost_text);
                 let lost = lost.map(|lost| format!("  {lost}")).unwrap_or_default();
                 format!(
                     "run {}  {} rounds done{lost}",

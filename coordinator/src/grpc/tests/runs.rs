@@ -33,7 +33,8 @@ async fn a_submission_is_a_header_and_pieces_and_nothing_else() {
         assert!(refused.message().contains(says), "{refused}");
     };
     let (study, model) = (study(3), model());
-    check(vec![], "no header").await;
+    check(vec![], "one header").await;
+    check(vec![header(&study)], "then pieces").await;
     check(vec![None], "field part is missing").await;
     check(vec![piece(0, &model)], "one header").await;
     check(vec![header(&study), header(&study)], "one header").await;

@@ -144,7 +144,7 @@ impl Bench {
         while driver.machine.poll_output().is_some() {}
     }
 
-    fn peer(&self, number: u8) -> Advertisement {
+    pub fn peer(&self, number: u8) -> Advertisement {
         let (params, seed) = (
             Arc::new(self.spec.params().clone()),
             Seed::new([number + 100; 32]),

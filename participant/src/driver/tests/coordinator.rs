@@ -21,6 +21,7 @@ type Answers<T> = Mutex<VecDeque<Result<Vec<T>, Status>>>;
 #[derive(Default)]
 pub struct Coordinator {
     pub news: Mutex<VecDeque<pb::PollResponse>>,
+    pub roster: Answers<pb::GetRosterResponse>,
     pub keys: Answers<pb::GetNeighbourKeysResponse>,
     pub shares: Answers<pb::GetSharesResponse>,
     pub model: Answers<pb::FetchModelResponse>,
@@ -85,7 +86,7 @@ impl RoundService for Coordinator {
         &self,
         _: Request<pb::GetRosterRequest>,
     ) -> Result<Response<Self::GetRosterStream>, Status> {
-        refuse()
+        next(&self.roster)
     }
 
     async fn confirm_roster(

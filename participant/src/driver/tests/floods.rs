@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use veilsum_common::RunId;
-use veilsum_common::limits::{MAX_CALL_BYTES, MAX_NOTICES};
+use veilsum_common::limits::{MAX_CALL_BYTES, MAX_NEWS_BYTES, MAX_NOTICES};
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 
+use super::bench::Bench;
 use super::coordinator::Coordinator;
 use crate::link::LinkError;
 use crate::models::{ModelFault, Models};
@@ -129,4 +131,60 @@ async fn t24_an_answer_to_a_poll_has_no_more_notices_than_it_may() {
         link.poll(Some(RUN), Vec::new(), 0).await.is_err(),
         "nothing so long is sent back"
     );
+}
+
+#[tokio::test]
+async fn t24_an_answer_to_a_poll_is_not_read_if_it_is_one_byte_too_long() {
+    let coordinator = Arc::new(Coordinator::default());
+    let link = coordinator.serve().await;
+    for (bytes, taken) in [(MAX_NEWS_BYTES, true), (MAX_NEWS_BYTES + 1, false)] {
+        let news = news_of(bytes);
+        assert_eq!(news.encoded_len(), bytes);
+        coordinator.news.lock().unwrap().push_back(news);
+        match link.poll(Some(RUN), Vec::new(), 0).await {
+            Ok(_) => assert!(taken, "{bytes} bytes were read"),
+            Err(refused) => {
+                assert!(!taken, "{refused}");
+                let text = refused.to_string();
+                assert!(
+                    text.contains(&format!("the {MAX_NEWS_BYTES} bytes")),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+/// One notice and no more, exactly so long on the wire.
+fn news_of(bytes: usize) -> pb::PollResponse {
+    let notice = |padding: usize| pb::Notice {
+        run_id: vec![0; padding],
+        notice: None,
+    };
+    let of = |padding| pb::PollResponse {
+        notices: vec![notice(padding)],
+        cursor: Vec::new(),
+    };
+    let around = of(bytes / 2).encoded_len() - bytes / 2;
+    of(bytes - around)
+}
+
+/// What a line says of its place is compared with where it stands: an answer that leaves a member out is no roster.
+#[tokio::test]
+async fn t24_a_roster_whose_lines_name_other_places_is_refused() {
+    let coordinator = Arc::new(Coordinator::default());
+    let link = coordinator.serve().await;
+    let member = Bench::new().peer(2);
+    let line = |index| pb::GetRosterResponse {
+        entry: Some((index, member.clone()).into()),
+    };
+    let says = |places: [u32; 3]| {
+        let lines = places.map(line).to_vec();
+        coordinator.roster.lock().unwrap().push_back(Ok(lines));
+    };
+    says([0, 1, 2]);
+    assert_eq!(link.roster(RUN, 1, 3).await.unwrap().len(), 3);
+    says([0, 2, 1]);
+    let refused = link.roster(RUN, 1, 3).await.unwrap_err().to_string();
+    assert!(refused.contains("entry.index is 2, must be 1"), "{refused}");
 }

@@ -29,6 +29,20 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn the_lines_of_a_roster_name_the_places_they_stand_at() {
+    let lines = |places: &[u32]| {
+        let line = |place: &u32| (*place, samples::advertisement());
+        roster(places.iter().map(line).collect::<Vec<_>>())
+    };
+    let refused = |have, need| Problem::Place { have, need }.of("entry.index");
+    assert_eq!(lines(&[0, 1, 2]).unwrap().len(), 3);
+    assert_eq!(lines(&[1, 2]), Err(refused(1, 0)));
+    assert_eq!(lines(&[0, 2]), Err(refused(2, 1)));
+    assert_eq!(lines(&[0, 0]), Err(refused(0, 1)));
+    assert_eq!(lines(&[0, 2, 1]), Err(refused(2, 1)));
+}
+
+#[test]
 fn an_advertisement_is_refused_by_the_field_that_is_wrong() {
     let binding = |change: fn(&mut pb::Binding)| {
         move |message: &mut pb::Advertisement| change(message.binding.as_mut().unwrap())

@@ -1,5 +1,8 @@
 use proptest::prelude::*;
 use prost::Message as _;
+use veilsum_common::limits::{
+    MAX_CURSOR_BYTES, MAX_METRICS, MAX_NEWS_BYTES, MAX_NOTICES, MAX_PROOFS, MAX_ROUND_CONFIG_BYTES,
+};
 use veilsum_engine::run::State;
 use veilsum_secagg::keys::Seed;
 
@@ -42,6 +45,39 @@ fn open() -> Notice {
         round_config: b"{}".to_vec(),
         proofs: vec![samples::certificate()],
     }
+}
+
+/// A site reads no longer answer, so an honest coordinator must never have to give one.
+#[test]
+fn the_largest_answer_to_a_poll_fits_its_limit() {
+    let signed = || Certificate {
+        signatures: (0..128).map(|index| (index, Signature([7; 64]))).collect(),
+        ..samples::certificate()
+    };
+    let largest = |notice| voice(&coordinator()).say(PLACE, notice);
+    let result = largest(Notice::Result {
+        round: u64::MAX,
+        result: Box::new(veilsum_secagg::message::RoundResult {
+            metadata: vec![0xff; (MAX_METRICS + 2) * 8],
+            ..samples::finished().result.value
+        }),
+        certificate: signed(),
+    });
+    let open = largest(Notice::RoundOpen {
+        announcement: Box::new(samples::announcement().value),
+        round_config: vec![0; MAX_ROUND_CONFIG_BYTES],
+        proofs: vec![signed(); MAX_PROOFS],
+    });
+    let roster = largest(Notice::RosterCertified(signed()));
+    let survivors = largest(Notice::SurvivorsCertified(signed()));
+    let mut notices = vec![result; MAX_NOTICES - 3];
+    notices.extend([open, roster, survivors]);
+    let cursor = vec![0; MAX_CURSOR_BYTES];
+    let bytes = pb::PollResponse { notices, cursor }.encoded_len();
+    assert!(
+        (MAX_NEWS_BYTES / 2..MAX_NEWS_BYTES).contains(&bytes),
+        "{bytes}"
+    );
 }
 
 #[test]
@@ -277,13 +313,13 @@ fn a_notice_is_refused_by_the_field_that_is_wrong() {
         abort_certs: Vec::new(),
     };
     assert_eq!(
-        refused(Told::RoundOpen(open.clone())),
+        refused(Told::RoundOpen(Box::new(open.clone()))),
         "field round_config has 69633 bytes, may have at most 69632"
     );
     open.round_config.clear();
     open.abort_certs = vec![samples::certificate().into(); 4];
     assert_eq!(
-        refused(Told::RoundOpen(open)),
+        refused(Told::RoundOpen(Box::new(open))),
         "field abort_certs has 4 certificates, may have at most 3"
     );
 }

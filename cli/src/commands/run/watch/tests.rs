@@ -58,7 +58,7 @@ fn why_a_run_does_not_move_is_told_when_it_changes() {
         text: "2 sites are online".into(),
     };
     let stuck = pb::Run {
-        reason: Some(reason),
+        reason: Some(Box::new(reason)),
         ..run(RunState::Running, 1..1)
     };
     assert_eq!(seen.events(&stuck).len(), 2);
@@ -74,7 +74,7 @@ fn a_paused_run_is_told_with_who_is_missing_and_is_not_over() {
         ..pb::LostAttempt::default()
     };
     let paused = pb::Run {
-        lost: Some(lost),
+        lost: Some(Box::new(lost)),
         ..run(RunState::Paused, 1..1)
     };
     let mut seen = Seen::default();
