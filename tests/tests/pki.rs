@@ -183,6 +183,28 @@ fn t47_an_identity_binding_counts_for_the_site_whose_key_signed_it_and_for_no_ot
     assert_eq!(stolen, Err(BindingError::WrongSignature));
 }
 
+/// A binding comes with the certificate that it was made with. A site that could have it checked under that one would be another.
+#[test]
+fn t47_without_checking_it_under_the_callers_own_certificate_another_sites_binding_counts() {
+    let study = Federated::new("study");
+    let (a, b) = (
+        study.enrol("hospital-a", Role::Participant),
+        study.enrol("hospital-b", Role::Participant),
+    );
+    let connection = connect(study.server(), study.client(&b)).unwrap();
+    let caller = &connection.peer_certificates().unwrap()[0];
+    let message = [1; MESSAGE_BYTES];
+    let key = files::read_secret(&enrol::key_path(&a.dir)).unwrap();
+    let (scheme, signature) = binding::sign(&key, &message).unwrap();
+    let came_along = a.credentials();
+    binding::verify(came_along.leaf(), scheme, &signature, &message).unwrap();
+    let checked = binding::verify(caller, scheme, &signature, &message);
+    assert_eq!(checked, Err(BindingError::WrongSignature));
+    let caller = peer_of(&connection, study.federation()).unwrap();
+    let claimed = PeerIdentity::from_leaf(came_along.leaf(), study.federation()).unwrap();
+    assert_ne!(caller.name, claimed.name);
+}
+
 #[test]
 fn both_ends_take_their_federation_from_their_own_certificates() {
     let study = Federated::new("study");

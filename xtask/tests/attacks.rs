@@ -81,6 +81,23 @@ fn every_numbered_test_stands_in_the_row_of_each_of_its_numbers() {
 }
 
 #[test]
+fn every_row_has_a_test_and_a_control() {
+    for row in table() {
+        let Row {
+            number,
+            tests,
+            controls,
+            ..
+        } = row;
+        assert!(!tests.is_empty(), "{PAGE}: T-{number} has no test");
+        assert!(!controls.is_empty(), "{PAGE}: T-{number} has no control");
+        for control in &controls {
+            assert!(is_control(control), "{PAGE}: {control} is no control");
+        }
+    }
+}
+
+#[test]
 fn every_numbered_name_in_the_table_is_a_test() {
     let tests = numbered(&root());
     for row in table() {

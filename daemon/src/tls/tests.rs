@@ -224,6 +224,16 @@ fn t47_a_client_of_a_foreign_authority_is_refused() {
 }
 
 #[test]
+fn t47_without_telling_authorities_apart_a_client_of_a_foreign_one_is_let_in() {
+    let (authority, foreign) = (Authority::new("ca"), Authority::new("foreign"));
+    let either = Trust::from_pem(format!("{}{}", authority.pem, foreign.pem).as_bytes()).unwrap();
+    let server = server(&authority.issue(&server_leaf()), &either).unwrap();
+    let client = client(&foreign.issue(&client_leaf(1)), &authority.trust()).unwrap();
+    let (server, _) = connect(server, client, "coord.example.org").unwrap();
+    assert!(server.peer_certificates().is_some());
+}
+
+#[test]
 fn a_client_whose_certificate_has_expired_or_is_not_valid_yet_is_refused() {
     let authority = Authority::new("ca");
     let mut leaf = client_leaf(1);
@@ -249,15 +259,35 @@ fn a_client_with_a_server_s_certificate_is_refused() {
 fn t47_a_client_without_a_certificate_is_refused() {
     let authority = Authority::new("ca");
     let server = server(&authority.issue(&server_leaf()), &authority.trust()).unwrap();
-    let bare = ClientConfig::builder_with_provider(crypto())
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .with_root_certificates(authority.trust().roots.clone())
-        .with_no_client_auth();
-    let refusal = connect(server, Arc::new(bare), "coord.example.org")
+    let refusal = connect(server, nameless(&authority), "coord.example.org")
         .map(|_| ())
         .unwrap_err();
     assert_eq!(refusal, Refusal::OfTheirs(Reason::Missing));
+}
+
+#[test]
+fn t47_without_asking_for_certificates_a_client_that_has_none_is_let_in() {
+    let authority = Authority::new("ca");
+    let credentials = authority.issue(&server_leaf());
+    let trusting = ServerConfig::builder_with_provider(crypto())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(credentials.chain.clone(), credentials.key.clone_key())
+        .unwrap();
+    let client = nameless(&authority);
+    let (server, _) = connect(Arc::new(trusting), client, "coord.example.org").unwrap();
+    assert!(server.peer_certificates().is_none());
+}
+
+/// A client that shows no certificate, whoever asks.
+fn nameless(authority: &Authority) -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(crypto())
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(authority.trust().roots)
+        .with_no_client_auth();
+    Arc::new(config)
 }
 
 #[test]
