@@ -2,7 +2,8 @@
 //!
 //! tonic's own loop is not used: it leaves handshakes and streams unbounded, cannot exchange its TLS configuration, and swallows accept
 //! errors. Who the peer *is* is not decided here. TLS has proved that the peer holds the key of a certificate that a trusted authority
-//! issued; that certificate goes to the services as a [`PeerCertificate`] among the request's extensions.
+//! issued; that certificate goes to the services as a [`PeerCertificate`] among the request's extensions, and through it they can have the
+//! connection end.
 
 use std::{
     convert::Infallible,
@@ -30,6 +31,8 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tonic::body::Body;
 use tower::{Service, ServiceExt};
 use veilsum_common::limits;
+use veilsum_common::time::Timestamp;
+use veilsum_daemon::identity;
 use veilsum_daemon::refusal::Refusal;
 
 mod guests;
@@ -40,19 +43,43 @@ mod tests;
 pub use guests::{Entered, Guest, Guests};
 use heard::Heard;
 
-/// The certificate with which the peer of a request has authenticated itself.
+/// The certificate with which the peer of a request has authenticated itself; all requests of a connection share one.
 #[derive(Clone, Debug)]
-pub struct PeerCertificate(Arc<CertificateDer<'static>>);
+pub struct PeerCertificate {
+    der: Arc<CertificateDer<'static>>,
+    expiry: Timestamp,
+    sent_away: watch::Sender<bool>,
+}
 
 impl PeerCertificate {
     /// Wraps a certificate. Only what has verified it may do so.
     pub fn new(certificate: CertificateDer<'static>) -> Self {
-        Self(Arc::new(certificate))
+        Self {
+            // One whose dates cannot be read is not believed at all.
+            expiry: identity::expiry(&certificate).unwrap_or(Timestamp(0)),
+            der: Arc::new(certificate),
+            sent_away: watch::Sender::new(false),
+        }
     }
 
     /// The certificate, encoded.
     pub fn der(&self) -> &CertificateDer<'static> {
-        &self.0
+        &self.der
+    }
+
+    /// Whether it has expired by `now`, as it may while its connection is open.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        now >= self.expiry
+    }
+
+    /// Has the connection end as soon as its calls have ended. Whoever comes back shakes hands anew.
+    pub fn send_away(&self) {
+        self.sent_away.send_replace(true);
+    }
+
+    /// Becomes true once the peer has been sent away.
+    pub fn sent_away(&self) -> watch::Receiver<bool> {
+        self.sent_away.subscribe()
     }
 }
 
@@ -264,6 +291,7 @@ where
         tracing::warn!(%peer, ?guest, "connection closed: its peer has too many");
         return;
     }
+    let mut sent_away = certificate.as_ref().map(PeerCertificate::sent_away);
     let (stream, begun) = Heard::new(stream);
     let (first_call, called) = watch::channel(false);
     let service = TowerToHyperService::new(presenting(certificate, first_call, service));
@@ -272,6 +300,11 @@ where
         ended = connection.as_mut() => ended,
         () = stopped(&mut door.stopping) => {
             // GOAWAY: no new calls, and the connection ends with the last one.
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = dismissed(&mut sent_away) => {
+            tracing::info!(%peer, ?guest, "connection is closed: its certificate counts no longer");
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -329,6 +362,14 @@ where
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // If the sender is gone, so is the loop that would have asked to stop.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Returns if the services have sent the peer away; never if they cannot.
+async fn dismissed(sent_away: &mut Option<watch::Receiver<bool>>) {
+    match sent_away {
+        Some(sent_away) => stopped(sent_away).await,
+        None => future::pending().await,
+    }
 }
 
 /// HTTP/2 and nothing else, with no limit left to a default of hyper or h2.

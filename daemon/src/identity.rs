@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use veilsum_common::ids::SiteName;
+use veilsum_common::time::Timestamp;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -213,12 +214,25 @@ impl PeerIdentity {
     }
 }
 
-fn parse(leaf: &[u8]) -> Result<(Federation, PeerIdentity), IdentityError> {
-    let (rest, certificate) =
-        X509Certificate::from_der(leaf).map_err(|_| IdentityError::Malformed)?;
-    if !rest.is_empty() {
-        return Err(IdentityError::Malformed);
+/// The first moment at which a certificate in DER is no longer valid. TLS looks only while hands are shaken.
+///
+/// # Errors
+/// [`IdentityError::Malformed`].
+pub fn expiry(leaf: &[u8]) -> Result<Timestamp, IdentityError> {
+    let last_second = certificate(leaf)?.validity().not_after.timestamp();
+    let first_after = u64::try_from(last_second).map_or(0, |second| second.saturating_add(1));
+    Ok(Timestamp(first_after.saturating_mul(1000)))
+}
+
+fn certificate(leaf: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+    match X509Certificate::from_der(leaf) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) | Err(_) => Err(IdentityError::Malformed),
     }
+}
+
+fn parse(leaf: &[u8]) -> Result<(Federation, PeerIdentity), IdentityError> {
+    let certificate = certificate(leaf)?;
     let uri = only_uri(&certificate)?;
     let (federation, role, name) = split(uri)?;
     Ok((

@@ -1,5 +1,5 @@
-//! What every call passes on its way in and out: a place among its peer's calls, a limit for its method's messages, and a reason on
-//! every refusal.
+//! What every call passes on its way in and out: its certificate's date, a place among its peer's calls, a limit for its method's
+//! messages, and a reason on every refusal.
 //!
 //! tonic refuses what it cannot read before any handler sees it, and says so without a reason that a program could act upon; here the
 //! reason is put on. What a call means is not looked at.
@@ -20,6 +20,7 @@ use tonic::service::Routes;
 use tonic_types::StatusExt as _;
 use tower::Service;
 use veilsum_common::limits::{MAX_CALL_BYTES, MAX_PART_BYTES};
+use veilsum_daemon::clock;
 use veilsum_proto::pb::round_service_server::RoundServiceServer;
 use veilsum_proto::pb::run_service_server::RunServiceServer;
 
@@ -78,6 +79,10 @@ impl Service<Request<Body>> for Edge {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let certificate = request.extensions().get::<PeerCertificate>();
+        if let Some(expired) = certificate.filter(|leaf| leaf.has_expired(clock::now())) {
+            expired.send_away();
+            return Box::pin(future::ready(Ok(status::expired().into_http())));
+        }
         let guest = certificate.map(|leaf| Guest::of(leaf.der()));
         let limit = self.calls_per_peer;
         let counted = guest.map(|guest| self.calls.enter(&guest, limit));

@@ -2,7 +2,7 @@
 //!
 //! | error | code | reason |
 //! |---|---|---|
-//! | no certificate, unusable identity | UNAUTHENTICATED | NOT_AUTHENTICATED |
+//! | no certificate, an expired one, unusable identity | UNAUTHENTICATED | NOT_AUTHENTICATED |
 //! | another role than the call needs | PERMISSION_DENIED | NOT_PERMITTED |
 //! | a message that is not what the protocol says | INVALID_ARGUMENT | INVALID_MESSAGE |
 //! | another message under the same name | ALREADY_EXISTS | CONFLICT |
@@ -65,6 +65,11 @@ pub(super) fn broken(bare: Status) -> Status {
 
 pub(super) fn no_certificate() -> Status {
     let message = "no client certificate; present the one that `veilsum ca issue` made";
+    status(Code::Unauthenticated, "NOT_AUTHENTICATED", message)
+}
+
+pub(super) fn expired() -> Status {
+    let message = "the certificate of this connection has expired; connect again with a new one, which `veilsum ca issue` makes";
     status(Code::Unauthenticated, "NOT_AUTHENTICATED", message)
 }
 

@@ -87,6 +87,29 @@ async fn a_new_configuration_counts_from_the_next_handshake_on() {
     check(before).await.unwrap();
 }
 
+/// It may have one connection, and gets its second only when the first is gone, which it would keep.
+#[tokio::test]
+async fn a_peer_that_is_sent_away_must_shake_hands_anew() {
+    let limits = Limits {
+        connections_per_peer: 1,
+        ..PATIENT
+    };
+    let mut served = served(limits).await;
+    let config = served.authority.client();
+    let first = connect(served.address, config.clone());
+    check(first.clone()).await.unwrap();
+    served.call(config.clone()).await.unwrap_err();
+    let certificate = served.begun.recv().await.unwrap();
+    certificate.expect("the peer has shown one").send_away();
+    let second = async {
+        while served.call(config.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(second).await;
+    drop(first);
+}
+
 #[tokio::test]
 async fn stopping_ends_the_calls_in_flight_and_takes_no_others() {
     let mut served = served(PATIENT).await;

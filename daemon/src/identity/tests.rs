@@ -1,4 +1,4 @@
-use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
+use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber, date_time_ymd};
 
 use super::*;
 
@@ -193,4 +193,14 @@ fn a_strange_name_is_shown_escaped_and_shortened() {
     let shown = shown(&text);
     assert!(shown.starts_with("spiffe://x\\u{7f}yyy"));
     assert!(shown.len() < 140);
+}
+
+#[test]
+fn a_certificate_expires_when_its_last_second_is_over() {
+    let mut params = CertificateParams::default();
+    params.not_after = date_time_ymd(2020, 1, 1);
+    let leaf = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    // 2020-01-01T00:00:00Z, and the second after it.
+    assert_eq!(expiry(leaf.der()), Ok(Timestamp(1_577_836_801_000)));
+    assert_eq!(expiry(b"no certificate"), Err(IdentityError::Malformed));
 }

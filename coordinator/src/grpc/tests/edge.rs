@@ -11,9 +11,11 @@ use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
 use veilsum_common::limits::{MAX_CALL_BYTES, MAX_PART_BYTES, PIECE_BYTES, RETRY_AFTER_MS};
 use veilsum_proto::pb;
+use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_proto::pb::submit_masked_request::Part;
 
-use super::kit::{CALLS_PER_PEER, World, reason};
+use super::kit::{CALLS_PER_PEER, World, poll, reason};
+use crate::serve::PeerCertificate;
 
 /// What comes back for raw bytes as the body of a call.
 async fn answer(world: &World, path: &str, body: Vec<u8>) -> Status {
@@ -84,6 +86,25 @@ async fn whatever_cannot_be_read_is_refused_with_a_reason() {
     ] {
         check(path, framed(&[]), Code::Unimplemented, "UNIMPLEMENTED").await;
     }
+}
+
+/// TLS looked at the date once, when the connection was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_expires_while_its_connection_is_open_is_refused_and_its_peer_sent_away()
+{
+    let world = World::new(3);
+    let (good, expired) = (world.shown(0, 4000), world.shown(0, 2020));
+    let call = async |certificate: &PeerCertificate| {
+        let mut calls = RoundServiceClient::new(world.door_of(certificate.clone()));
+        calls.poll(poll(&[])).await
+    };
+    call(&good).await.unwrap();
+    assert!(!*good.sent_away().borrow());
+    let refused = call(&expired).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(reason(&refused), "NOT_AUTHENTICATED");
+    assert!(refused.message().contains("has expired"), "{refused}");
+    assert!(*expired.sent_away().borrow());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,12 +142,27 @@ impl World {
 
     /// The services, called with this certificate.
     pub fn door(&self, credential: &Credential) -> Door {
-        let certificate = PeerCertificate::new(credential.leaf.clone());
+        self.door_of(PeerCertificate::new(credential.leaf.clone()))
+    }
+
+    /// The services on the connection that this certificate belongs to.
+    pub fn door_of(&self, certificate: PeerCertificate) -> Door {
         let service = self.edge.clone();
         BoxCloneSyncService::new(service.map_request(move |mut request: Request<Body>| {
             request.extensions_mut().insert(certificate.clone());
             request
         }))
+    }
+
+    /// What site `k` has shown on a connection, but for the year its certificate was good until.
+    pub fn shown(&self, k: usize, good_until_year: i32) -> PeerCertificate {
+        let name = self.sites[k].name.parse().unwrap();
+        let uri = self.context.federation.uri(Role::Participant, &name);
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        params.not_after = rcgen::date_time_ymd(good_until_year, 1, 1);
+        let leaf = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        PeerCertificate::new(leaf.der().clone())
     }
 
     /// The services, as site `k` sees them.
@@ -176,24 +191,9 @@ impl World {
     /// Everything up to the cohort of the first round.
     pub async fn commit(&self, run: &Arc<LiveRun<MemoryJournal>>) -> Open {
         let run_id = run.spec().run_id().as_bytes().to_vec();
-        let mut waiting = Vec::new();
+        let waiting = self.enrol(run).await;
+        let roster = Arc::clone(run.epoch().unwrap().read().roster().unwrap());
         for k in 0..self.sites.len() {
-            waiting.push(self.join(run, k).await);
-        }
-        until(run, |run| {
-            run.epoch()
-                .is_some_and(|epoch| epoch.read().roster().is_some())
-        })
-        .await;
-        let epoch = run.epoch().unwrap();
-        let roster = Arc::clone(epoch.read().roster().unwrap());
-        for k in 0..self.sites.len() {
-            let request = pb::ConfirmRosterRequest {
-                run_id: run_id.clone(),
-                epoch: roster.epoch(),
-                confirmation: Some(roster.confirm(&identity(k)).unwrap().into()),
-            };
-            self.rounds(k).confirm_roster(request).await.unwrap();
             self.rounds(k).poll(poll(&run_id)).await.unwrap();
         }
         until(run, |run| run.round().is_some()).await;
@@ -236,6 +236,31 @@ impl World {
             attempt: Arc::clone(&attempt),
             members,
         }
+    }
+
+    /// Everything up to the certified roster; no site has polled, so that none counts as online.
+    pub async fn enrol(&self, run: &LiveRun<MemoryJournal>) -> Vec<AwaitingRoster> {
+        let run_id = run.spec().run_id().as_bytes().to_vec();
+        let mut waiting = Vec::new();
+        for k in 0..self.sites.len() {
+            waiting.push(self.join(run, k).await);
+        }
+        until(run, |run| {
+            run.epoch()
+                .is_some_and(|epoch| epoch.read().roster().is_some())
+        })
+        .await;
+        let epoch = run.epoch().unwrap();
+        let roster = Arc::clone(epoch.read().roster().unwrap());
+        for k in 0..self.sites.len() {
+            let request = pb::ConfirmRosterRequest {
+                run_id: run_id.clone(),
+                epoch: roster.epoch(),
+                confirmation: Some(roster.confirm(&identity(k)).unwrap().into()),
+            };
+            self.rounds(k).confirm_roster(request).await.unwrap();
+        }
+        waiting
     }
 
     async fn join(&self, run: &LiveRun<MemoryJournal>, k: usize) -> AwaitingRoster {
