@@ -290,7 +290,9 @@ impl<J: Journal> LiveRun<J> {
         let (machine, number) = match replayed.await? {
             Some(replayed) => replayed,
             None => {
-                let holders = self.holders(&sites, &next).await;
+                let Some(holders) = self.holders(&sites, &next).await else {
+                    return Ok(());
+                };
                 let at = clock::now();
                 let opened = self.announce(&roster.ctx(), holders, &next, at);
                 self.begin(stream, at, &opened).await?;
@@ -314,24 +316,31 @@ impl<J: Journal> LiveRun<J> {
             .collect()
     }
 
-    /// Waits until enough members are online, then lists them. Members whose dealing failed hold no shares.
-    async fn holders(&self, sites: &[SiteName], next: &NextRound) -> Bitmap {
+    /// Waits until enough members are online, then lists them. Members whose dealing failed hold no shares. Nothing once the run asks for
+    /// this attempt no longer, because an operator cancelled it.
+    pub(crate) async fn holders(&self, sites: &[SiteName], next: &NextRound) -> Option<Bitmap> {
         let n = u32::try_from(sites.len()).expect("a roster has at most 128 members");
-        let (mut told, mut polls) = (false, self.presence.polls());
+        let (mut told, mut polls, mut changes) = (false, self.presence.polls(), self.changes());
         loop {
+            if self.run().read().current() != Some(next) {
+                return None;
+            }
             let online: BTreeSet<SiteName> = self.presence.online(clock::now());
             let able = |index: &u32| !next.excluded.contains(index);
             let there = (0..n).zip(sites).filter(|(_, site)| online.contains(*site));
             let holders = Bitmap::of(n, there.map(|(index, _)| index).filter(able));
             let (have, need) = (holders.count(), self.params.holders_floor(n));
             if have >= need && have >= self.params.threshold(have, n) {
-                return holders;
+                return Some(holders);
             }
             if !told {
                 tracing::warn!(run = %self.id(), round = next.round, "{}", Abort::TooFewOnline { have, need });
                 told = true;
             }
-            drop(polls.changed().await);
+            tokio::select! {
+                _ = polls.changed() => {}
+                _ = changes.changed() => {}
+            }
         }
     }
 

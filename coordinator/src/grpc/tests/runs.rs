@@ -1,9 +1,11 @@
+use std::time::Duration;
+
 use tonic::Code;
 use veilsum_common::limits::{MAX_PAGE_LEN, PIECE_BYTES};
 use veilsum_proto::pb;
 use veilsum_proto::pb::create_run_request::Part;
 
-use super::kit::{World, model, reason, study};
+use super::kit::{World, model, reason, study, until};
 
 fn header(study: &str) -> Option<Part> {
     Some(Part::Header(pb::CreateRunHeader {
@@ -158,4 +160,26 @@ async fn what_peers_are_told_names_no_file_of_the_coordinator() {
     assert_eq!(reason(&refused), "STORE_UNAVAILABLE");
     let path = world.dir.path().to_str().unwrap();
     assert!(!refused.message().contains(path), "{refused}");
+}
+
+/// Nobody is online, so the attempt waits for holders; whoever comes back later must not be given one of a run that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_waits_for_holders_notices_that_its_run_was_cancelled() {
+    let world = World::new(3);
+    let run = world.submit(1).await;
+    world.enrol(&run).await;
+    until(&run, |run| run.run().read().current().is_some()).await;
+    let next = run.run().read().current().cloned().unwrap();
+    let sites = ["site-0", "site-1", "site-2"].map(|site| site.parse().unwrap());
+    let request = pb::CancelRunRequest {
+        run_id: run.spec().run_id().to_string(),
+        request_id: "00000000-0000-0000-0000-000000000002".to_owned(),
+    };
+    let mut operator = world.runs();
+    let both = async { tokio::join!(run.holders(&sites, &next), operator.cancel_run(request)) };
+    let (holders, cancelled) = tokio::time::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("it does not wait for sites any more");
+    cancelled.unwrap();
+    assert!(holders.is_none());
 }
