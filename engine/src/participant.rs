@@ -196,6 +196,8 @@ pub enum Output {
     Upload(Arc<Attempt>),
     /// Fetch the share items and call [`Participant::open_shares`].
     OpenShares(Arc<Attempt>),
+    /// Fetch what these dealers signed, call [`Participant::wrong_share`] with each, keep what it proves.
+    Accuse(Arc<Attempt>, Vec<u32>),
     /// Fetch the survivors' signatures, call [`Participant::judge`], journal [`Step::Attested`].
     Judge(Arc<Attempt>, SurvivorProposal),
     /// Say that the site sits this attempt out; when that is answered journal [`Step::Answered`].

@@ -313,6 +313,17 @@ impl Round {
         &self.commits
     }
 
+    /// What `dealer` signed, for a holder that cannot use its share: nobody else needs what is sealed for others.
+    ///
+    /// # Errors
+    /// [`Rejection::NotAMember`] if member `index` is no holder; [`Rejection::Elsewhere`] if the dealer is in no cohort.
+    pub fn commit_record(&self, index: u32, dealer: u32) -> Result<&Commit, Rejection> {
+        let position = self.attempt.position(index);
+        position.ok_or(Rejection::NotAMember("holder list"))?;
+        let committed = self.cohort.as_ref().and(self.commits.get(&dealer));
+        committed.ok_or(Rejection::Elsewhere("cohort"))
+    }
+
     /// Members that sit this attempt out, and why.
     pub fn declined(&self) -> &BTreeMap<u32, Decline> {
         &self.declined

@@ -32,7 +32,7 @@ use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_proto::pb;
 use veilsum_secagg::keys::{Seed, Signature};
 use veilsum_secagg::message::{
-    Advertisement, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
+    Advertisement, Commit, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
 };
 use veilsum_secagg::{Certificate, Digest};
 
@@ -68,6 +68,8 @@ pub(crate) enum Input {
     Received(Digest, Digest, Box<pb::UploadReceipt>),
     /// The shares of a cohort.
     Shares(Digest, Vec<ShareItem>),
+    /// What dealers signed whose shares cannot be used.
+    CommitRecords(Digest, Vec<(u32, Commit)>),
     /// The survivors' signatures.
     Survivors(Digest, Box<SurvivorProposal>, Vec<SurvivorItem>),
     /// The unmask list is durable.
@@ -102,6 +104,7 @@ pub(crate) enum Task {
     Commit(Digest),
     Upload(Digest),
     Shares(Digest),
+    Accuse(Digest),
     Judge(Digest),
     SitOut(Digest),
     Attest(Digest),
@@ -405,6 +408,7 @@ impl Driver {
             Output::Commit(attempt) => return self.commit(attempt.hash()),
             Output::Upload(attempt) => self.fetch_neighbourhood(&attempt),
             Output::OpenShares(attempt) => self.fetch_shares(&attempt),
+            Output::Accuse(attempt, dealers) => self.fetch_commit_records(&attempt, dealers),
             Output::Judge(attempt, proposal) => self.fetch_survivors(&attempt, proposal),
             Output::Decline(ann_hash, why) => {
                 self.decline(ann_hash, why, Some(Input::Answered(ann_hash)));
@@ -437,6 +441,10 @@ impl Driver {
                     tracing::error!(run = %self.run, %rejection, "shares refused; asking again");
                     return self.ask_again(Task::Shares(ann_hash));
                 }
+                Ok(())
+            }
+            Input::CommitRecords(ann_hash, records) => {
+                self.accuse(ann_hash, &records);
                 Ok(())
             }
             Input::Survivors(ann_hash, proposal, items) => self.judge(ann_hash, &proposal, &items),

@@ -30,7 +30,7 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::round_service_client::RoundServiceClient;
 use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::Digest;
-use veilsum_secagg::message::{Advertisement, Neighbourhood, ShareItem, SurvivorItem};
+use veilsum_secagg::message::{Advertisement, Commit, Neighbourhood, ShareItem, SurvivorItem};
 
 /// Time to reach the coordinator and finish the handshake.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -408,6 +408,28 @@ impl Link {
             |response: pb::GetSharesResponse| convert::required("item", response.item)?.try_into(),
         )
         .await
+    }
+
+    /// What a dealer signed.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub async fn commit_record(
+        &self,
+        run: RunId,
+        ann_hash: Digest,
+        dealer: u32,
+    ) -> Result<Commit, LinkError> {
+        let request = pb::GetCommitRecordRequest {
+            run_id: run.as_bytes().to_vec(),
+            ann_hash: ann_hash.0.to_vec(),
+            dealer,
+        };
+        let answer = Self::persist(&self.client, request, |mut client, request| async move {
+            Ok(client.get_commit_record(request).await?.into_inner())
+        })
+        .await?;
+        Ok(convert::required("commit", answer.commit)?.try_into()?)
     }
 
     /// The survivors' signed upload hashes.

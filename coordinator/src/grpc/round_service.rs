@@ -434,6 +434,26 @@ impl<J: Journal> RoundService for Rounds<J> {
         })))
     }
 
+    async fn get_commit_record(
+        &self,
+        request: Request<pb::GetCommitRecordRequest>,
+    ) -> Result<Response<pb::GetCommitRecordResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let request = request.into_inner();
+        let run = self.run(&request.run_id)?;
+        let (round, index) = self.round(&run, &caller, &request.ann_hash)?;
+        let commit = {
+            let round = round.read();
+            let commit = round.commit_record(index, request.dealer);
+            commit
+                .map_err(|rejection| status::rejection(&rejection))?
+                .clone()
+        };
+        Ok(Response::new(pb::GetCommitRecordResponse {
+            commit: Some(commit.into()),
+        }))
+    }
+
     type GetSurvivorsStream = Answers<pb::GetSurvivorsResponse>;
 
     async fn get_survivors(

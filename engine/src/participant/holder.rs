@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use veilsum_secagg::channel::{MAX_SEQ_JUMP, PairKeys};
 use veilsum_secagg::context::Attempt;
+use veilsum_secagg::evidence::Evidence;
+use veilsum_secagg::evidence::dealing::WrongShare;
 use veilsum_secagg::holder::{Aborted, Attested, Idle, OpenedShares, Released, Verdict};
 use veilsum_secagg::keys::Signature;
-use veilsum_secagg::message::{Announcement, ShareItem, SurvivorItem, SurvivorProposal};
+use veilsum_secagg::message::{Announcement, Commit, ShareItem, SurvivorItem, SurvivorProposal};
 use veilsum_secagg::participant::OwnShares;
 use veilsum_secagg::{Certificate, Digest, Error, Fault};
 
@@ -65,11 +67,7 @@ impl Participant {
             phase: "without a cohort",
         })?;
         let place = current.place();
-        let inbound = self
-            .vault
-            .get(Name::Inbound(place))
-            .ok_or(Error::Stored("inbound round key"))?;
-        let inbound = PairKeys::from_secret_bytes(inbound)?;
+        let inbound = self.inbound(place)?;
         let own = self
             .vault
             .get(Name::OwnShares(place))
@@ -84,8 +82,56 @@ impl Participant {
             cohort,
             items,
         )?);
+        self.accuse(me);
         self.ask_with_shares();
         Ok(())
+    }
+
+    /// Asks for what the dealers signed whose shares cannot be used. Whether anybody can be shown that, only their Commits say.
+    fn accuse(&mut self, me: u32) {
+        let (Some(current), Some(opened)) = (&self.current, &self.opened) else {
+            return;
+        };
+        let dealers = opened.complaints().iter().filter(|dealer| *dealer != me);
+        let dealers: Vec<u32> = dealers.collect();
+        if !dealers.is_empty() {
+            let attempt = Arc::clone(&current.attempt);
+            self.outputs.push_back(Output::Accuse(attempt, dealers));
+        }
+    }
+
+    /// The proof that `dealer`, whom this holder complains about, dealt it a wrong share: `commit` is what the coordinator says the dealer
+    /// signed.
+    ///
+    /// # Errors
+    /// [`Rejection::OutOfPhase`] if there is no complaint about the dealer; else as [`WrongShare::reveal`].
+    ///
+    /// # Security
+    /// The key of the one ciphertext leaves only in a proof that convicts, so an honest dealer's pair stays hidden whatever the coordinator
+    /// made this holder complain about. Nothing is decided or sent by it.
+    pub fn wrong_share(
+        &self,
+        ann_hash: Digest,
+        dealer: u32,
+        commit: &Commit,
+    ) -> Result<Evidence, Rejection> {
+        let current = self.current(ann_hash)?;
+        let complaints = self.opened.as_ref().map(OpenedShares::complaints);
+        if complaints.is_none_or(|bad| !bad.contains(dealer)) {
+            return Err(Rejection::OutOfPhase {
+                what: "a commit record",
+                phase: "without a complaint about its dealer",
+            });
+        }
+        let inbound = self.inbound(current.place())?;
+        let me = self.me(current.attempt.roster())?;
+        let proof = WrongShare::reveal(&current.attempt, me, &inbound, dealer, commit)?;
+        Ok(Evidence::WrongShare(proof))
+    }
+
+    fn inbound(&self, place: Place) -> Result<PairKeys, Error> {
+        let stored = self.vault.get(Name::Inbound(place));
+        PairKeys::from_secret_bytes(stored.ok_or(Error::Stored("inbound round key"))?)
     }
 
     /// Takes a survivor proposal up for judgement.

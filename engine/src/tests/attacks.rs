@@ -6,6 +6,7 @@
 //! it knows nothing of what the other did.
 
 mod cohorts;
+mod dealers;
 mod denial;
 mod differences;
 mod holders;

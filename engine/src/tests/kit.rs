@@ -3,6 +3,7 @@
 //! Nothing here decides anything: the hub does what a coordinator's hands do, a site does what a participant's hands do, and every
 //! fact comes from the machines. Each site polls from the very beginning every time, so each notice is repeated without end.
 
+mod dealer;
 mod hub;
 mod job;
 mod site;

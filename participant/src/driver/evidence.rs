@@ -13,7 +13,7 @@ use veilsum_secagg::Digest;
 use veilsum_secagg::context::Roster;
 use veilsum_secagg::evidence::{CulpritKey, Evidence};
 use veilsum_secagg::keys::Signature;
-use veilsum_secagg::message::{Advertisement, SurvivorProposal};
+use veilsum_secagg::message::{Advertisement, Commit, SurvivorProposal};
 
 use super::{Driver, RunError, offer};
 use crate::faults::Kept;
@@ -68,6 +68,16 @@ impl Driver {
             Ok(roster) => drop(self.statements.roster_seen(Arc::new(roster))),
             Err(error) => {
                 tracing::error!(run = %self.run, epoch, %error, "the second roster is none");
+            }
+        }
+    }
+
+    /// What dealers signed whose shares this site cannot use: kept if it convicts them.
+    pub(super) fn accuse(&self, ann_hash: Digest, records: &[(u32, Commit)]) {
+        for (dealer, commit) in records {
+            match self.machine.wrong_share(ann_hash, *dealer, commit) {
+                Ok(evidence) => self.keep(&evidence),
+                Err(rejection) => self.refused("commit record", &rejection),
             }
         }
     }

@@ -108,6 +108,7 @@ impl Driver {
             Task::Commit(hash)
             | Task::Upload(hash)
             | Task::Shares(hash)
+            | Task::Accuse(hash)
             | Task::Judge(hash)
             | Task::SitOut(hash)
             | Task::Attest(hash)
@@ -289,6 +290,20 @@ impl Driver {
         self.start(Task::Shares(ann_hash), async move {
             let items = until_answered(run, "shares", || link.shares(run, ann_hash, n)).await;
             Some(Input::Shares(ann_hash, items))
+        });
+    }
+
+    /// One after the other, each once: what is refused proves nothing about anybody.
+    pub(super) fn fetch_commit_records(&mut self, attempt: &Attempt, dealers: Vec<u32>) {
+        let (link, run, ann_hash) = (self.site.link.clone(), self.run, attempt.hash());
+        self.start(Task::Accuse(ann_hash), async move {
+            let mut records = Vec::new();
+            for dealer in dealers {
+                let commit = link.commit_record(run, ann_hash, dealer).await;
+                let commit = logged(run, "what a dealer signed", commit);
+                records.extend(commit.map(|commit| (dealer, commit)));
+            }
+            Some(Input::CommitRecords(ann_hash, records))
         });
     }
 

@@ -824,6 +824,25 @@ pub struct GetSharesResponse {
     #[prost(message, optional, tag = "1")]
     pub item: ::core::option::Option<ShareItem>,
 }
+/// Which dealer of which attempt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCommitRecordRequest {
+    /// 16 and 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub ann_hash: ::prost::alloc::vec::Vec<u8>,
+    /// Its roster index.
+    #[prost(uint32, tag = "3")]
+    pub dealer: u32,
+}
+/// Its commit, as it was accepted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetCommitRecordResponse {
+    /// Whole, since its signature is over the whole.
+    #[prost(message, optional, tag = "1")]
+    pub commit: ::core::option::Option<RoundCommit>,
+}
 /// Which attempt.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetSurvivorsRequest {
@@ -1285,6 +1304,31 @@ pub mod round_service_client {
                 .insert(GrpcMethod::new("veilsum.v1.RoundService", "GetShares"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What a dealer signed whose shares this holder cannot use, to prove it to others.
+        pub async fn get_commit_record(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetCommitRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCommitRecordResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/veilsum.v1.RoundService/GetCommitRecord",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("veilsum.v1.RoundService", "GetCommitRecord"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Each survivor's signed upload.
         pub async fn get_survivors(
             &mut self,
@@ -1524,6 +1568,14 @@ pub mod round_service_server {
             &self,
             request: tonic::Request<super::GetSharesRequest>,
         ) -> std::result::Result<tonic::Response<Self::GetSharesStream>, tonic::Status>;
+        /// What a dealer signed whose shares this holder cannot use, to prove it to others.
+        async fn get_commit_record(
+            &self,
+            request: tonic::Request<super::GetCommitRecordRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetCommitRecordResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the GetSurvivors method.
         type GetSurvivorsStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::GetSurvivorsResponse, tonic::Status>,
@@ -2095,6 +2147,52 @@ pub mod round_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/veilsum.v1.RoundService/GetCommitRecord" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetCommitRecordSvc<T: RoundService>(pub Arc<T>);
+                    impl<
+                        T: RoundService,
+                    > tonic::server::UnaryService<super::GetCommitRecordRequest>
+                    for GetCommitRecordSvc<T> {
+                        type Response = super::GetCommitRecordResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetCommitRecordRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RoundService>::get_commit_record(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetCommitRecordSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -10,7 +10,7 @@ use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::keys::{Identity, Signature};
 use veilsum_secagg::message::{
-    Announcement, Receipt, ShareItem, SurvivorItem, UploadHeader, UploadTrailer,
+    Announcement, Commit, Receipt, ShareItem, SurvivorItem, UploadHeader, UploadTrailer,
 };
 use veilsum_secagg::params::{Params, round_config_hash};
 use veilsum_secagg::participant::chunk_root;
@@ -354,6 +354,20 @@ impl Hub {
             round.commits(),
             index,
         )?)
+    }
+
+    /// GetCommitRecord: what a dealer signed, for a holder.
+    pub fn commit_record(
+        &self,
+        ann_hash: Digest,
+        site: &SiteName,
+        dealer: u32,
+    ) -> Result<Commit, Rejection> {
+        let (round, index) = (self.round(), self.index(site));
+        if round.attempt().hash() != ann_hash {
+            return Err(Rejection::Elsewhere("attempt"));
+        }
+        round.commit_record(index, dealer).cloned()
     }
 
     /// SubmitMasked: checks header and trailer, stages the bytes, gives the signed receipt.

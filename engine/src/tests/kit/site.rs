@@ -8,15 +8,18 @@ use veilsum_common::ids::SiteName;
 use veilsum_common::run::RunSpec;
 use veilsum_common::time::Timestamp;
 use veilsum_secagg::context::Attempt;
+use veilsum_secagg::evidence::Evidence;
 use veilsum_secagg::keys::{BindingClaim, Identity, Seed};
 use veilsum_secagg::message::{
-    AbortAttestation, Advertisement, Attestation, SurvivorItem, SurvivorProposal, UnmaskList,
+    AbortAttestation, Advertisement, Attestation, Commit, SurvivorItem, SurvivorProposal,
+    UnmaskList,
 };
 use veilsum_secagg::participant::{AwaitingRoster, Binding};
 use veilsum_secagg::prg::Keystream;
 use veilsum_secagg::{Digest, coordinator};
 use zeroize::Zeroizing;
 
+use super::dealer::missealed;
 use super::stream::Fate;
 use super::{Appends, Federation, Hub, Witness, drain, seed};
 use crate::machine::Machine;
@@ -39,6 +42,7 @@ pub enum Kind {
     Commit,
     Upload,
     OpenShares,
+    Accuse,
     Judge,
     Attest,
     Unmask,
@@ -47,7 +51,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Join,
         Self::Confirm,
         Self::Train,
@@ -55,6 +59,7 @@ impl Kind {
         Self::Commit,
         Self::Upload,
         Self::OpenShares,
+        Self::Accuse,
         Self::Judge,
         Self::Attest,
         Self::Unmask,
@@ -71,6 +76,7 @@ impl Kind {
             Output::Commit(_) => Self::Commit,
             Output::Upload(_) => Self::Upload,
             Output::OpenShares(_) => Self::OpenShares,
+            Output::Accuse(..) => Self::Accuse,
             Output::Judge(..) => Self::Judge,
             Output::Attest(..) => Self::Attest,
             Output::Unmask(..) => Self::Unmask,
@@ -121,6 +127,10 @@ pub struct Site {
     pub trained: u32,
     /// Everything that was refused, but for repetitions.
     pub refused: Vec<Rejection>,
+    /// Proofs of what others did.
+    pub kept: Vec<Evidence>,
+    /// A holder that it deals a share to that is not the committed one.
+    pub cheats: Option<u32>,
     /// Draws are fresh from one number to the next.
     pub draws: u64,
     /// Whether every draw is a new one; else equal events get equal draws, so that traces can be compared.
@@ -164,6 +174,8 @@ impl Site {
             held: None,
             trained: 0,
             refused: Vec::new(),
+            kept: Vec::new(),
+            cheats: None,
             draws: 0,
             fresh_draws: false,
             loses: None,
@@ -540,6 +552,7 @@ impl Site {
                 let items = hub.share_items(attempt.hash(), &self.name)?;
                 self.machine.open_shares(attempt.hash(), &items)
             }
+            Output::Accuse(attempt, dealers) => self.accuse(hub, attempt.hash(), &dealers),
             Output::Judge(_, proposal) => {
                 let verdict = self.machine.judge(&proposal, &survivors(hub, &proposal))?;
                 self.step(at, Step::Attested(verdict))
@@ -554,6 +567,18 @@ impl Site {
                 Ok(())
             }
         }
+    }
+
+    /// What can be proved of these dealers is kept, and what cannot is refused.
+    fn accuse(&mut self, hub: &Hub, ann_hash: Digest, dealers: &[u32]) -> Result<(), Rejection> {
+        for dealer in dealers {
+            let commit = hub.commit_record(ann_hash, &self.name, *dealer)?;
+            match self.machine.wrong_share(ann_hash, *dealer, &commit) {
+                Ok(proof) => self.kept.push(proof),
+                Err(rejection) => self.refused.push(rejection),
+            }
+        }
+        Ok(())
     }
 
     /// The update of site i has a quarter in element i, and a little of everything else.
@@ -599,12 +624,28 @@ impl Site {
         if self.crashed {
             return Ok(());
         }
-        let commit = self.machine.commit()?;
+        let mut commit = self.machine.commit()?;
+        if let Some(holder) = self.cheats {
+            commit = self.cheating(commit, holder);
+        }
         witness.commit(self.name.as_str(), &commit);
         let (ann_hash, commit) = (commit.ann_hash, Box::new(commit));
         let committed = |index| round::Event::Committed { index, commit };
         answered(hub.tell(at, ann_hash, &self.name, committed))?;
         self.step(at, Step::Answered)
+    }
+
+    /// The same Commit with a wrong share for one holder, signed again.
+    fn cheating(&self, commit: Commit, holder: u32) -> Commit {
+        let attempt = self.machine.attempt().expect("it commits to one");
+        let place = format!("attempt/1/{}/outbound", attempt.announcement().seq);
+        let keys = &self.stored[&place];
+        let seeds = (0..).map(|k| seed("identity", k));
+        let mut seeds = seeds.filter(|s| Identity::from_seed(s).public() == self.identity.public());
+        let key = seeds
+            .next()
+            .expect("its identity is one of the federation's");
+        missealed(attempt, self.index, key.expose(), keys, holder, commit)
     }
 
     fn upload(

@@ -10,11 +10,12 @@ use veilsum_daemon::shutdown::Shutdown;
 use veilsum_engine::policy::{Approval, PeerTrust, Policy};
 use veilsum_proto::convert::journal::{Journalled as _, SiteAccepted};
 use veilsum_secagg::Bitmap;
-use veilsum_secagg::context::Roster;
+use veilsum_secagg::channel::PairKeys;
+use veilsum_secagg::context::{Attempt, Roster};
 use veilsum_secagg::keys::{BindingClaim, Identity};
-use veilsum_secagg::message::{Advertisement, Announcement};
+use veilsum_secagg::message::{Advertisement, Announcement, Commit};
 use veilsum_secagg::params::round_config_hash;
-use veilsum_secagg::participant::{AwaitingRoster, Binding};
+use veilsum_secagg::participant::{AwaitingRoster, Binding, Committed};
 use zeroize::Zeroizing;
 
 use super::super::*;
@@ -145,11 +146,26 @@ impl Bench {
     }
 
     pub fn peer(&self, number: u8) -> Advertisement {
+        self.peer_keys(number).1
+    }
+
+    fn peer_keys(&self, number: u8) -> (AwaitingRoster, Advertisement) {
         let (params, seed) = (
             Arc::new(self.spec.params().clone()),
             Seed::new([number + 100; 32]),
         );
-        AwaitingRoster::new(&params, 1, &identity(number), &binding(number), &seed).1
+        AwaitingRoster::new(&params, 1, &identity(number), &binding(number), &seed)
+    }
+
+    /// What a peer commits to in an attempt, with its roster index and the keys it seals under.
+    pub fn committed(&self, number: u8, attempt: &Arc<Attempt>) -> (u32, Commit, PairKeys) {
+        let who = identity(number);
+        let index = attempt.roster().index_of(&who.public().id()).unwrap();
+        let channels = self.peer_keys(number).0.accept(attempt.roster()).unwrap();
+        let keys = channels.advance(attempt, index).unwrap().1.outbound;
+        let seed = Seed::new([number + 150; 32]);
+        let state = Committed::new(Arc::clone(attempt), index, &seed).unwrap();
+        (index, state.commit(&who, &keys).unwrap(), keys)
     }
 
     /// Every member's word on the roster.

@@ -1,6 +1,6 @@
 //! A coordinator that answers what a test lays down, over HTTP/2 without TLS, and refuses everything else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +24,7 @@ pub struct Coordinator {
     pub roster: Answers<pb::GetRosterResponse>,
     pub keys: Answers<pb::GetNeighbourKeysResponse>,
     pub shares: Answers<pb::GetSharesResponse>,
+    pub commits: Mutex<BTreeMap<u32, pb::RoundCommit>>,
     pub model: Answers<pb::FetchModelResponse>,
 }
 
@@ -129,6 +130,17 @@ impl RoundService for Coordinator {
         _: Request<pb::GetSharesRequest>,
     ) -> Result<Response<Self::GetSharesStream>, Status> {
         next(&self.shares)
+    }
+
+    async fn get_commit_record(
+        &self,
+        request: Request<pb::GetCommitRecordRequest>,
+    ) -> Result<Response<pb::GetCommitRecordResponse>, Status> {
+        let dealer = request.into_inner().dealer;
+        let known = self.commits.lock().unwrap().get(&dealer).cloned();
+        let commit = known.ok_or_else(|| Status::not_found("it did not commit"))?;
+        let commit = Some(commit);
+        Ok(Response::new(pb::GetCommitRecordResponse { commit }))
     }
 
     async fn get_survivors(

@@ -97,6 +97,8 @@ messages! {
         SubmitMaskedResponse,
         GetSharesRequest,
         GetSharesResponse,
+        GetCommitRecordRequest,
+        GetCommitRecordResponse,
         GetSurvivorsRequest,
         GetSurvivorsResponse,
         AttestSurvivorsRequest,
