@@ -128,8 +128,10 @@ pub const MAX_IDLE_EPOCHS: u32 = 64;
 pub const HOLD_MAX_MS: u64 = 55_000;
 /// Longest fault file: two rosters of the largest size, or a commit and a list beside one, take a third of it.
 pub const MAX_FAULT_BYTES: usize = 256 * 1024;
-/// Fault files that a site keeps of one run: the first lies say the most, and 64 files of the largest size are 16 MiB.
+/// Fault files that a daemon keeps of one run: the first lies say the most, and 64 files of the largest size are 16 MiB.
 pub const MAX_FAULTS_PER_RUN: usize = 64;
+/// Of one kind: a member that repeats its lie in every attempt leaves room for the proofs of other lies.
+pub const MAX_FAULTS_PER_KIND: usize = 24;
 /// Attempts of a run whose signed statements a site keeps at hand to hold later ones against: some 2 KiB each.
 pub const MAX_HEARD_ATTEMPTS: usize = 64;
 /// Epochs of a run whose rosters a site keeps for the same purpose.

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod ca;
 pub mod config;
 pub mod driver;
+pub mod faults;
 pub mod feed;
 pub mod grpc;
 pub mod live;

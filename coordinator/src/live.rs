@@ -28,6 +28,7 @@ use veilsum_secagg::params::{Params, round_config_hash};
 use veilsum_secagg::{Bitmap, Digest};
 
 use crate::driver::{self, Handle, Post};
+use crate::faults::Proving;
 use crate::feed::Presence;
 use crate::metrics;
 use crate::store::blobs::{Blobs, Error as BlobError};
@@ -46,6 +47,8 @@ pub struct Shared<J> {
     pub blobs: Blobs,
     /// Staged uploads, apart from the rest, since a start sweeps away those that nothing names.
     pub uploads: Staging,
+    /// What lies in it apart from journal and blobs: fault files.
+    pub data_dir: PathBuf,
     /// Where each run's `metrics.jsonl` lies.
     pub runs_dir: PathBuf,
     /// Takes the reason when the process must exit.
@@ -457,6 +460,7 @@ impl<J: Journal> LiveRun<J> {
                 tracing::warn!(run = %self.id(), round = next.round, code = reason.code(), "{reason}");
             }
         }
+        self.keep_faults(next).await;
         let event = run::Event::RoundEnded {
             round: next.round,
             seq: next.seq,
@@ -477,6 +481,23 @@ impl<J: Journal> LiveRun<J> {
         }
         self.scrub(StreamId::round(self.id(), next.epoch, next.seq))
             .await;
+    }
+
+    /// Writes down who lied in a release, before the messages that prove it are erased. A crash on the way repeats it.
+    async fn keep_faults(&self, next: &NextRound) {
+        let round = self.round();
+        let proving = round.and_then(|round| {
+            let round = round.read();
+            let seq = round.attempt().announcement().seq;
+            Some(&*round)
+                .filter(|_| seq == next.seq)
+                .and_then(Proving::of)
+        });
+        if let Some(proving) = proving {
+            let (data_dir, run) = (self.shared.data_dir.clone(), self.id());
+            let kept = tokio::task::spawn_blocking(move || proving.keep(&data_dir, run));
+            drop(kept.await);
+        }
     }
 
     /// Erases what a stream that is over still holds: shares, signatures, metadata. Its digests stay (CP9).

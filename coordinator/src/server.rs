@@ -78,6 +78,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
         journal: parts.journal,
         blobs: parts.blobs,
         uploads: Staging::new(&parts.data_dir.join("uploads"))?,
+        data_dir: parts.data_dir.clone(),
         runs_dir: parts.data_dir.join("runs"),
         fatal,
     });

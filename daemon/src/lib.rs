@@ -12,6 +12,7 @@
 //! | [`clock`], [`entropy`] | the only callers of "now" and of the operating system's randomness |
 //! | [`shutdown`], [`backoff`] | stopping in order; how long to wait before trying again |
 //! | [`dumps`] | no core dumps |
+//! | [`faults`] | the folder of fault files, which outlives its run |
 //! | [`workers`] | pure work over many pieces, on a bounded number of threads |
 //! | [`files`] | secrets in files only their owner can read; replacement that survives a crash |
 //! | [`tls`], [`identity`], [`refusal`] | TLS 1.3 with client certificates; who the peer is; why a handshake failed |
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod dumps;
 pub mod entropy;
+pub mod faults;
 pub mod files;
 pub mod identity;
 pub mod refusal;

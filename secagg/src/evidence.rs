@@ -11,6 +11,7 @@ pub mod dealing;
 pub mod equivocation;
 pub mod omission;
 pub mod promises;
+pub mod release;
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The services, called over gRPC by sites and operators that do not behave.
 
 mod edge;
+mod faults;
 mod kit;
 mod runs;
 mod uploads;

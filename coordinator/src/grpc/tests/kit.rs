@@ -72,7 +72,7 @@ pub struct Member {
     pub index: u32,
     pub calls: RoundServiceClient<Door>,
     pub ann_hash: Digest,
-    run_id: Vec<u8>,
+    pub run_id: Vec<u8>,
     identity: Identity,
     masking: Masking,
 }
@@ -101,6 +101,7 @@ impl World {
             journal: MemoryJournal::new(),
             blobs: Blobs::new(&dir.path().join("blobs")).unwrap(),
             uploads: Staging::new(&dir.path().join("uploads")).unwrap(),
+            data_dir: dir.path().to_owned(),
             runs_dir: dir.path().join("runs"),
             fatal: mpsc::channel(1).0,
         });
@@ -126,6 +127,7 @@ impl World {
             journal: before.shared.journal.clone(),
             blobs: before.shared.blobs.clone(),
             uploads: before.shared.uploads.clone(),
+            data_dir: before.shared.data_dir.clone(),
             runs_dir: before.shared.runs_dir.clone(),
             fatal: mpsc::channel(1).0,
         });
@@ -546,12 +548,12 @@ pub fn submission(
     tokio_stream::iter([header, piece].map(|part| pb::CreateRunRequest { part: Some(part) }))
 }
 
-fn identity(k: usize) -> Identity {
+pub fn identity(k: usize) -> Identity {
     Identity::from_seed(&seed("identity", k))
 }
 
 /// Test entropy: as good as its name is new.
-fn seed(what: &str, number: usize) -> Seed {
+pub fn seed(what: &str, number: usize) -> Seed {
     Seed::new(Digest::of_bulk(format!("{what}/{number}").as_bytes()).0)
 }
 

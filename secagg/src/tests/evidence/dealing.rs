@@ -8,6 +8,7 @@ use crate::channel::PairKeys;
 use crate::coordinator;
 use crate::error::{Error, Fault};
 use crate::evidence::dealing::{InconsistentDealing, WrongScalar, WrongShare};
+use crate::evidence::release::Release;
 use crate::evidence::{CulpritKey, Evidence, Unproved};
 use crate::holder::OpenedShares;
 use crate::keys::Seed;
@@ -282,4 +283,66 @@ fn t31_scalars_that_match_their_leaves_convict_the_dealer() {
             assert_eq!(why(proof(dealer, which, lies)), foreign, "dealer {dealer}");
         }
     }
+}
+
+/// The lists of six of seven holders, each of them told as it is.
+fn release_of(round: &Round<'_>, cohort: &Cohort) -> Release {
+    let lists: BTreeMap<_, _> = (0..6).map(|h| (h, list_of(round, cohort, h))).collect();
+    Release {
+        attempt: Arc::clone(&round.attempt),
+        cohort: cohort.clone(),
+        commits: round.commits.clone(),
+        proposal: lists[&0].0.clone(),
+        lists: lists.into_iter().map(|(h, (_, list))| (h, list)).collect(),
+    }
+}
+
+/// What is on record of a release whose holders `liars` give wrong scalars: kind and culprit of each proof.
+fn proved(round: &Round<'_>, release: &Release, liars: &[u32]) -> Vec<(&'static str, CulpritKey)> {
+    let mut release = release.clone();
+    for liar in liars {
+        let list = release.lists.get_mut(liar).unwrap();
+        list.scalars.iter_mut().for_each(|scalar| scalar[0] ^= 1);
+        round.resign(*liar, list);
+    }
+    let proofs = release.faults();
+    let proved = proofs
+        .iter()
+        .map(|proof| (proof.word(), convicted(proof).culprit));
+    proved.collect()
+}
+
+#[test]
+fn the_lists_of_a_release_convict_each_lying_holder_once_and_a_dealer_of_no_secret() {
+    let world = World::new(7);
+    let (round, cohort) = with_dealer(&world, LAYOUTS[0], 2, |_| {});
+    let release = release_of(&round, &cohort);
+    assert_eq!(proved(&round, &release, &[]), [], "nobody lied");
+    let lied = |h| ("wrong-scalar", member(&round, h));
+    assert_eq!(proved(&round, &release, &[3, 5]), [lied(3), lied(5)]);
+
+    let other = world.open().dealing(0);
+    let (round, cohort) = with_dealer(&world, LAYOUTS[0], 6, |dealer| {
+        for (x, pair) in (1..).zip(&mut dealer.dealt) {
+            pair[32..].copy_from_slice(other.f_k.share(x).expose());
+        }
+        dealer.committed.clone_from(&dealer.dealt);
+    });
+    let release = release_of(&round, &cohort);
+    let dealt = ("inconsistent-dealing", member(&round, 6));
+    assert_eq!(proved(&round, &release, &[]), [dealt]);
+    assert_eq!(
+        proved(&round, &release, &[4]),
+        [("wrong-scalar", member(&round, 4)), dealt]
+    );
+}
+
+/// Each such proof shows a share of everybody, and t of them all secrets.
+#[test]
+fn fewer_lists_than_the_threshold_are_put_on_record() {
+    let world = World::new(7);
+    let (round, cohort) = with_dealer(&world, LAYOUTS[0], 2, |_| {});
+    assert_eq!(round.attempt.threshold(), 5);
+    let release = release_of(&round, &cohort);
+    assert_eq!(proved(&round, &release, &[0, 1, 2, 3, 4, 5]).len(), 4);
 }
