@@ -30,7 +30,7 @@ use veilsum_secagg::holder::{OpenedShares, Verdict};
 use veilsum_secagg::keys::{Identity, Seed, Signature, VerifyKey};
 use veilsum_secagg::message::{
     AbortAttestation, Advertisement, Announcement, Attestation, Cohort, Receipt,
-    RosterConfirmation, RoundResult, SurvivorProposal, UnmaskList,
+    RosterConfirmation, RoundResult, SurvivorProposal, UnmaskList, UploadTrailer,
 };
 use veilsum_secagg::params::Params;
 use veilsum_secagg::participant::Binding;
@@ -170,6 +170,8 @@ pub enum Step {
         receipt: Receipt,
         /// The coordinator's signature.
         signature: Signature,
+        /// What the receipt's hash is made of; none in entries of versions that did not keep it.
+        parts: Option<UploadParts>,
     },
     /// The site signs one survivor set (H1).
     Attested(Verdict),
@@ -179,6 +181,25 @@ pub enum Step {
     Delivered,
     /// The attempt expired.
     Expired,
+}
+
+/// What the hash of an upload is made of besides its context: with it the site can show that a receipt is for its own upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadParts {
+    /// Root over the masked chunks.
+    pub chunk_root: Digest,
+    /// BLAKE3 of the masked metadata.
+    pub metadata_hash: Digest,
+}
+
+impl UploadParts {
+    /// Of the trailer that ends the upload.
+    pub fn of(trailer: &UploadTrailer) -> Self {
+        Self {
+            chunk_root: trailer.chunk_root,
+            metadata_hash: Digest::of_bulk(&trailer.metadata),
+        }
+    }
 }
 
 /// What a site asks of the world.

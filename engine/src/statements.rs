@@ -6,24 +6,25 @@
 //! notices that a restarted site asks for anew. What becomes of evidence is the edge's affair. Statements are kept for a bounded number of
 //! attempts. Source: protocol, sections 6.1, 13 and 28.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use veilsum_common::limits::{MAX_HEARD_ATTEMPTS, MAX_HEARD_EPOCHS};
-use veilsum_secagg::context::{Roster, epoch_ctx};
+use veilsum_secagg::context::{Attempt, Roster, epoch_ctx};
 use veilsum_secagg::evidence::equivocation::{
     Outcome, TwoAnnouncements, TwoCohorts, TwoResults, TwoSurvivorSets,
 };
+use veilsum_secagg::evidence::omission::OmittedSurvivor;
 use veilsum_secagg::evidence::promises::TwoRosters;
 use veilsum_secagg::evidence::{Evidence, NamedAttempt, Signed};
-use veilsum_secagg::keys::{Signature, VerifyKey};
+use veilsum_secagg::keys::{MemberId, Signature, VerifyKey};
 use veilsum_secagg::message::{
-    Announcement, Cohort, RosterConfirmation, RoundResult, SurvivorProposal,
+    Announcement, Cohort, Receipt, RosterConfirmation, RoundResult, SurvivorProposal,
 };
 use veilsum_secagg::params::Params;
 use veilsum_secagg::{Certificate, Digest, Error};
 
-use crate::participant::{Event, Step};
+use crate::participant::{Event, Step, UploadParts};
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,8 @@ mod tests;
 /// What a site heard in one run.
 pub struct Statements {
     params: Arc<Params>,
+    /// This site.
+    me: MemberId,
     coordinator: VerifyKey,
     /// By epoch number: the rosters it was said to have, of which there must be one.
     rosters: BTreeMap<u64, Vec<NamedRoster>>,
@@ -44,6 +47,8 @@ struct NamedRoster {
     members: u32,
     root: Digest,
     seen: Option<Arc<Roster>>,
+    /// A certificate of it that came before its entries, by which alone signatures can be checked.
+    unread: Option<Certificate>,
     /// Who confirmed it, by roster index.
     confirmed: BTreeMap<u32, Signature>,
 }
@@ -53,6 +58,8 @@ struct Heard {
     attempt: NamedAttempt,
     signature: Signature,
     cohort: Option<Signed<Cohort>>,
+    /// The acknowledgement of this site's own upload.
+    receipt: Option<(Signed<Receipt>, UploadParts)>,
     proposal: Option<Signed<SurvivorProposal>>,
     result: Option<Signed<RoundResult>>,
 }
@@ -71,10 +78,11 @@ impl Statements {
     ///
     /// # Errors
     /// [`Error::Params`] if the run's coordinator key is none.
-    pub fn new(params: Arc<Params>) -> Result<Self, Error> {
+    pub fn new(params: Arc<Params>, me: MemberId) -> Result<Self, Error> {
         Ok(Self {
             coordinator: params.coordinator()?,
             params,
+            me,
             rosters: BTreeMap::new(),
             attempts: BTreeMap::new(),
         })
@@ -86,10 +94,10 @@ impl Statements {
         match event {
             Event::Enrolled { advertisements } => {
                 let epoch = advertisements.first().map_or(0, |first| first.epoch);
-                if let Ok(roster) = Roster::new(Arc::clone(&self.params), epoch, advertisements) {
-                    self.roster_seen(Arc::new(roster));
+                match Roster::new(Arc::clone(&self.params), epoch, advertisements) {
+                    Ok(roster) => self.roster_seen(Arc::new(roster)),
+                    Err(_) => Vec::new(),
                 }
-                Vec::new()
             }
             Event::RosterCertified(certificate) => self.confirmed(certificate),
             Event::Opened {
@@ -101,8 +109,13 @@ impl Statements {
                 announcement,
                 signature,
             } => one(self.announced(announcement, signature)),
-            Event::Attempt { step, .. } => match &**step {
+            Event::Attempt { ann_hash, step } => match &**step {
                 Step::CohortSeen { cohort, signature } => one(self.closed(cohort, signature)),
+                Step::Received {
+                    receipt,
+                    signature,
+                    parts: Some(parts),
+                } => one(self.acknowledged(*ann_hash, receipt, signature, parts)),
                 _ => Vec::new(),
             },
             Event::Finished {
@@ -123,6 +136,7 @@ impl Statements {
                 members,
                 root,
                 seen: None,
+                unread: None,
                 confirmed: BTreeMap::new(),
             });
         }
@@ -136,6 +150,15 @@ impl Statements {
         naming
     }
 
+    /// How many members the rosters have that an epoch was said to have besides the first: sets of theirs are as long.
+    pub fn other_sizes(&self) -> BTreeSet<u32> {
+        let others = self
+            .rosters
+            .values()
+            .flat_map(|rosters| rosters.iter().skip(1));
+        others.map(|roster| roster.members).collect()
+    }
+
     /// Whether the entries of this roster are known as well.
     pub fn has_seen(&self, epoch: u64, members: u32, root: Digest) -> bool {
         let ctx = epoch_ctx(&self.params, epoch, members, &root);
@@ -145,15 +168,19 @@ impl Statements {
             .any(|named| named.seen.is_some())
     }
 
-    /// A whole roster, every advertisement of which was verified.
-    pub fn roster_seen(&mut self, roster: Arc<Roster>) -> Naming {
+    /// A whole roster, every advertisement of which was verified; with a certificate of it that came before, it may convict members.
+    pub fn roster_seen(&mut self, roster: Arc<Roster>) -> Vec<Evidence> {
         let (epoch, ctx) = (roster.epoch(), roster.ctx());
-        let naming = self.roster_named(epoch, roster.len(), roster.root());
-        let rosters = self.rosters.get_mut(&epoch).into_iter().flatten();
-        for named in rosters.filter(|named| named.ctx == ctx) {
-            named.seen = Some(Arc::clone(&roster));
+        self.roster_named(epoch, roster.len(), roster.root());
+        let mut rosters = self.rosters.get_mut(&epoch).into_iter().flatten();
+        let Some(named) = rosters.find(|named| named.ctx == ctx) else {
+            return Vec::new();
+        };
+        named.seen = Some(roster);
+        match named.unread.take() {
+            Some(certificate) => self.confirmed(&certificate),
+            None => Vec::new(),
         }
-        naming
     }
 
     /// Members who confirmed a roster; those who confirmed both of one epoch are convicted.
@@ -199,6 +226,7 @@ impl Statements {
             attempt: said,
             signature: *signature,
             cohort: None,
+            receipt: None,
             proposal: None,
             result: None,
         });
@@ -245,28 +273,83 @@ impl Statements {
         })
     }
 
+    /// The coordinator has this site's upload. The survivors may be known already: an answer can be slower than a notice.
+    fn acknowledged(
+        &mut self,
+        ann_hash: Digest,
+        receipt: &Receipt,
+        signature: &Signature,
+        parts: &UploadParts,
+    ) -> Option<Evidence> {
+        if !receipt.verifies(&self.coordinator, signature) {
+            return None;
+        }
+        let said = Signed {
+            value: *receipt,
+            signature: *signature,
+        };
+        let heard = self.attempts.values_mut();
+        let heard = heard
+            .into_iter()
+            .find(|h| h.attempt.announcement.hash() == ann_hash)?;
+        heard.receipt.get_or_insert((said, *parts));
+        let proposal = heard.proposal.clone()?;
+        self.left_out(proposal)
+    }
+
     /// A survivor set that the coordinator proposes.
     pub fn proposed(
         &mut self,
         proposal: &SurvivorProposal,
         signature: &Signature,
-    ) -> Option<Evidence> {
+    ) -> Vec<Evidence> {
         if !proposal.verifies(&self.coordinator, signature) {
-            return None;
+            return Vec::new();
         }
         let said = Signed {
             value: proposal.clone(),
             signature: *signature,
         };
-        let heard = self.in_context(proposal.ctx)?;
+        let Some(heard) = self.in_context(proposal.ctx) else {
+            return Vec::new();
+        };
         let first = heard.proposal.get_or_insert_with(|| said.clone()).clone();
-        let second = Outcome::Proposal(said);
+        let second = Outcome::Proposal(said.clone());
         let against_result = heard.result.clone().map(Outcome::Result);
         let against = [Some(Outcome::Proposal(first)), against_result];
-        against
+        let two_sets = against
             .into_iter()
             .flatten()
-            .find_map(|first| heard.two_sets(first, &second))
+            .find_map(|first| heard.two_sets(first, &second));
+        two_sets.into_iter().chain(self.left_out(said)).collect()
+    }
+
+    /// The proof that `proposal` leaves this site out, although its upload was acknowledged in time; `None` if it is none.
+    fn left_out(&self, proposal: Signed<SurvivorProposal>) -> Option<Evidence> {
+        let in_context = |heard: &&Heard| {
+            let cohort = heard.cohort.as_ref();
+            cohort.is_some_and(|cohort| cohort.value.ctx() == proposal.value.ctx)
+        };
+        let heard = self.attempts.values().find(in_context)?;
+        let (cohort, (receipt, parts)) = (heard.cohort.as_ref()?, heard.receipt.as_ref()?);
+        let NamedAttempt {
+            epoch,
+            announcement,
+            ..
+        } = &heard.attempt;
+        let mut rosters = self.rosters.get(epoch)?.iter();
+        let roster = rosters.find(|roster| roster.ctx == announcement.epoch_ctx)?;
+        let roster = roster.seen.as_ref()?;
+        let evidence = Evidence::OmittedSurvivor(OmittedSurvivor {
+            member: roster.index_of(&self.me)?,
+            attempt: Arc::new(Attempt::new(Arc::clone(roster), announcement.clone()).ok()?),
+            cohort: cohort.value.clone(),
+            chunk_root: parts.chunk_root,
+            metadata_hash: parts.metadata_hash,
+            receipt: receipt.clone(),
+            proposal,
+        });
+        evidence.verify().is_ok().then_some(evidence) // else it is in the set, came late, or may be dropped
     }
 
     fn finished(&mut self, result: &RoundResult, signature: &Signature) -> Vec<Evidence> {
@@ -301,7 +384,10 @@ impl Statements {
 impl NamedRoster {
     /// Takes the signatures of `certificate` that verify.
     fn take(&mut self, certificate: &Certificate) {
-        let Some(roster) = &self.seen else { return };
+        let Some(roster) = &self.seen else {
+            self.unread.get_or_insert_with(|| certificate.clone());
+            return;
+        };
         for (index, signature) in &certificate.signatures {
             let confirmation = RosterConfirmation {
                 epoch_ctx: self.ctx,

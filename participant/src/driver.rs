@@ -22,7 +22,7 @@ use veilsum_common::{RunId, RunSpec};
 use veilsum_daemon::backoff::Backoff;
 use veilsum_daemon::{clock, entropy};
 use veilsum_engine::machine::Machine as _;
-use veilsum_engine::participant::{self, Event, Output, Participant, Step};
+use veilsum_engine::participant::{self, Event, Output, Participant, Step, UploadParts};
 use veilsum_engine::rejection::Rejection;
 use veilsum_engine::round::Decline;
 use veilsum_engine::statements::Statements;
@@ -64,8 +64,8 @@ pub(crate) enum Input {
     Answered(Digest),
     /// What is needed to mask.
     Near(Digest, Neighbourhood),
-    /// The upload with this hash is durable, says this receipt.
-    Received(Digest, Digest, Box<pb::UploadReceipt>),
+    /// The upload with this hash and these parts is durable, says this receipt.
+    Received(Digest, (Digest, UploadParts), Box<pb::UploadReceipt>),
     /// The shares of a cohort.
     Shares(Digest, Vec<ShareItem>),
     /// What dealers signed whose shares cannot be used.
@@ -435,7 +435,7 @@ impl Driver {
             } => self.trained(ann_hash, model, *result),
             Input::Answered(ann_hash) => self.step(ann_hash, Step::Answered).map(drop),
             Input::Near(ann_hash, near) => self.mask(ann_hash, &near),
-            Input::Received(ann_hash, sent, receipt) => self.received(ann_hash, &sent, *receipt),
+            Input::Received(ann_hash, sent, receipt) => self.received(ann_hash, sent, *receipt),
             Input::Shares(ann_hash, items) => {
                 if let Err(rejection) = self.machine.open_shares(ann_hash, &items) {
                     tracing::error!(run = %self.run, %rejection, "shares refused; asking again");
@@ -530,7 +530,7 @@ impl Driver {
     fn received(
         &mut self,
         ann_hash: Digest,
-        sent: &Digest,
+        (sent, parts): (Digest, UploadParts),
         receipt: pb::UploadReceipt,
     ) -> Result<(), RunError> {
         let Signed { value, signature } = match Signed::try_from(receipt) {
@@ -540,7 +540,10 @@ impl Driver {
                 return Ok(());
             }
         };
-        match self.machine.receive(ann_hash, value, signature, sent) {
+        let received = self
+            .machine
+            .receive(ann_hash, value, signature, &sent, Some(parts));
+        match received {
             Ok(event) => self.submit(event).map(drop),
             Err(rejection) => {
                 self.refused("received", &rejection);

@@ -47,7 +47,13 @@ pub(crate) fn run() -> Arc<RunSpec> {
 
 /// The same run of the coordinator with this key.
 pub(crate) fn run_of(coordinator: [u8; 32]) -> Arc<RunSpec> {
-    let study = Study::parse(STUDY).unwrap();
+    run_up_to(5, coordinator)
+}
+
+/// The same for at most so many sites.
+pub(crate) fn run_up_to(target: u32, coordinator: [u8; 32]) -> Arc<RunSpec> {
+    let study = STUDY.replace("target = 5", &format!("target = {target}"));
+    let study = Study::parse(&study).unwrap();
     let run_id = RunId::from_bytes([7; 16]);
     Arc::new(RunSpec::from_study(&study, run_id, coordinator, &model()).unwrap())
 }

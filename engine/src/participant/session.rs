@@ -12,7 +12,7 @@ use veilsum_secagg::message::{Announcement, Cohort, Commit, NeighbourKey, Neighb
 use veilsum_secagg::participant::{Committed, Masking};
 use veilsum_secagg::{Digest, Error, Fault};
 
-use super::{Current, Event, Output, Participant, Step, erase_attempt};
+use super::{Current, Event, Output, Participant, Step, UploadParts, erase_attempt};
 use crate::ledger::{MemberSet, Sent};
 use crate::rejection::Rejection;
 use crate::round::Decline;
@@ -113,12 +113,17 @@ impl Participant {
         receipt: Receipt,
         signature: Signature,
         sent: &Digest,
+        parts: Option<UploadParts>,
     ) -> Result<Event, Rejection> {
         self.check_receipt(self.current(ann_hash)?, &receipt, &signature)?;
         if receipt.upload_hash != *sent {
             return Err(Fault::Context("upload").by_coordinator().into());
         }
-        let step = Box::new(Step::Received { receipt, signature });
+        let step = Box::new(Step::Received {
+            receipt,
+            signature,
+            parts,
+        });
         Ok(Event::Attempt { ann_hash, step })
     }
 
@@ -249,9 +254,12 @@ impl Participant {
                 },
             ) => Ok(()),
             (Step::Submitting, SessionPhase::Committed { .. }) => self.admit_submitting(current),
-            (Step::Received { receipt, signature }, SessionPhase::Submitting) => {
-                self.check_receipt(current, receipt, signature)
-            }
+            (
+                Step::Received {
+                    receipt, signature, ..
+                },
+                SessionPhase::Submitting,
+            ) => self.check_receipt(current, receipt, signature),
             (Step::SatOut(_), SessionPhase::SatOut { .. })
             | (
                 Step::Committed,

@@ -1,14 +1,15 @@
 use veilsum_common::time::Span;
 use veilsum_secagg::evidence::CulpritKey;
 use veilsum_secagg::keys::Identity;
-use veilsum_secagg::{Bitmap, Digest};
+use veilsum_secagg::{Bitmap, Digest, coordinator};
 
 use super::*;
 use crate::ledger::Duty;
 use crate::tests::kit::{Federation, Kind, Setup, announcement_of, opened};
 
 fn nothing_heard(fed: &Federation) -> Statements {
-    Statements::new(Arc::new(fed.hub.spec.params().clone())).unwrap()
+    let me = fed.sites[0].identity.public().id();
+    Statements::new(Arc::new(fed.hub.spec.params().clone()), me).unwrap()
 }
 
 /// All that site `index` took in, heard again.
@@ -141,10 +142,11 @@ fn t35_a_second_survivor_set_or_a_result_over_another_one_is_evidence() {
     let (fed, mut statements) = attested();
     let key = &fed.hub.identity;
     let honest = fed.round().proposal().unwrap().clone();
-    assert!(statements.proposed(&honest, &honest.sign(key)).is_none());
+    assert!(statements.proposed(&honest, &honest.sign(key)).is_empty());
     let mut second = honest.clone();
     second.survivors = Bitmap::of(5, 0..4);
-    let evidence = statements.proposed(&second, &second.sign(key)).unwrap();
+    let two_sets = statements.proposed(&second, &second.sign(key));
+    let [evidence] = two_sets.try_into().ok().unwrap();
     convicts(&fed, &evidence, "two-survivor-sets");
     let result = |digest, model: &[u8]| {
         let result = RoundResult {
@@ -173,19 +175,134 @@ fn t35_a_second_survivor_set_or_a_result_over_another_one_is_evidence() {
     convicts(&fed, &evidence, "two-results");
 }
 
+/// The set that the same uploads lead to without site 0, signed.
+fn without_site_0(fed: &Federation) -> (SurvivorProposal, Signature) {
+    let round = fed.round();
+    let uploads = round.uploads().values().map(|upload| upload.item);
+    let kept: Vec<_> = uploads.filter(|item| item.index != 0).collect();
+    let (attempt, cohort) = (round.attempt(), round.cohort().unwrap());
+    let proposal = coordinator::close_survivors(attempt, cohort, &kept).unwrap();
+    let signature = proposal.sign(&fed.hub.identity);
+    (proposal, signature)
+}
+
+fn is_receipt(event: &Event) -> bool {
+    let Event::Attempt { step, .. } = event else {
+        return false;
+    };
+    matches!(**step, Step::Received { .. })
+}
+
+/// What site 0 journalled when its upload was acknowledged, but with other parts.
+fn receipt_of(fed: &Federation, parts: impl Fn(UploadParts) -> Option<UploadParts>) -> Event {
+    let mut journal = fed.sites[0].journal.iter().map(|(_, event)| event);
+    let mut event = journal.find(|event| is_receipt(event)).unwrap().clone();
+    if let Event::Attempt { step, .. } = &mut event
+        && let Step::Received { parts: kept, .. } = &mut **step
+    {
+        *kept = parts(kept.unwrap());
+    }
+    event
+}
+
+#[test]
+fn a_survivor_set_without_an_upload_that_was_acknowledged_in_time_is_evidence() {
+    let (fed, mut statements) = attested();
+    let (proposal, signature) = without_site_0(&fed);
+    for _ in 0..2 {
+        let [evidence] = statements
+            .proposed(&proposal, &signature)
+            .try_into()
+            .ok()
+            .unwrap();
+        convicts(&fed, &evidence, "omitted-survivor");
+    }
+    let forged = proposal.sign(&fed.sites[1].identity);
+    assert!(statements.proposed(&proposal, &forged).is_empty());
+    let of_another = fed.sites[1].identity.public().id();
+    let mut others = Statements::new(Arc::clone(&statements.params), of_another).unwrap();
+    for (_, event) in &fed.sites[1].journal {
+        assert!(others.hear(event).is_empty());
+    }
+    assert!(
+        others.proposed(&proposal, &signature).is_empty(),
+        "it is in the set"
+    );
+}
+
+/// The answer to the upload was slower than the notice.
+#[test]
+fn an_upload_that_was_left_out_is_evidence_also_if_its_receipt_comes_after_the_set() {
+    let (fed, _) = attested();
+    let (proposal, signature) = without_site_0(&fed);
+    let event = receipt_of(&fed, Some);
+    for (event, proofs) in [
+        (event.clone(), 1),
+        (receipt_of(&fed, |_| None), 0),
+        (
+            receipt_of(&fed, |parts| {
+                let chunk_root = Digest::ZERO;
+                Some(UploadParts {
+                    chunk_root,
+                    ..parts
+                })
+            }),
+            0,
+        ),
+    ] {
+        let mut statements = nothing_heard(&fed);
+        let before = fed.sites[0].journal.iter().map(|(_, event)| event);
+        for event in before.take_while(|event| !is_receipt(event)) {
+            statements.hear(event);
+        }
+        assert!(statements.proposed(&proposal, &signature).is_empty());
+        let evidence = statements.hear(&event);
+        assert_eq!(evidence.len(), proofs);
+        evidence
+            .iter()
+            .for_each(|proof| convicts(&fed, proof, "omitted-survivor"));
+    }
+}
+
+/// A roster of the epoch without its last member, and the signatures of two members who confirmed it besides their own.
+fn second_roster(fed: &Federation) -> (Arc<Roster>, [(u32, Signature); 2]) {
+    let advertisements: Vec<_> = fed.hub.epoch().advertisements().cloned().collect();
+    let params = Arc::new(fed.hub.spec.params().clone());
+    let second = Arc::new(Roster::new(params, 1, &advertisements[..4]).unwrap());
+    let signatures = [1u32, 3].map(|index| {
+        let identity = &fed.sites[index as usize].identity;
+        (index, second.confirm(identity).unwrap().signature)
+    });
+    (second, signatures)
+}
+
+/// The notice of a certificate is not waited for until the roster it is about has been fetched.
+#[test]
+fn a_certificate_that_comes_before_the_entries_of_its_roster_counts_once_they_are_there() {
+    let (fed, mut statements) = attested();
+    let (second, signatures) = second_roster(&fed);
+    statements.roster_named(1, 4, second.root());
+    assert_eq!(statements.other_sizes(), [4].into());
+    let certificate = Event::RosterCertified(Certificate {
+        digest: second.ctx(),
+        signatures: signatures.to_vec(),
+    });
+    assert!(
+        statements.hear(&certificate).is_empty(),
+        "nothing to check them by"
+    );
+    let evidence = statements.roster_seen(second);
+    assert_eq!(evidence.len(), 2);
+    assert!(evidence.iter().all(|proof| proof.verify().is_ok()));
+}
+
 /// Site 0 fetched both rosters, and two members had confirmed both.
 #[test]
 fn t10_members_who_confirmed_both_rosters_of_an_epoch_are_convicted_each() {
     let (fed, mut statements) = attested();
     assert_ne!(fed.sites[0].machine.duty(), Duty::None);
-    let advertisements: Vec<_> = fed.hub.epoch().advertisements().cloned().collect();
-    let params = Arc::new(fed.hub.spec.params().clone());
-    let second = Arc::new(Roster::new(params, 1, &advertisements[..4]).unwrap());
-    assert_eq!(statements.roster_seen(Arc::clone(&second)), Naming::Second);
-    let signatures = [1u32, 3].map(|index| {
-        let identity = &fed.sites[index as usize].identity;
-        (index, second.confirm(identity).unwrap().signature)
-    });
+    let (second, signatures) = second_roster(&fed);
+    assert!(statements.roster_seen(Arc::clone(&second)).is_empty());
     let certificate = |signatures: &[(u32, Signature)]| {
         Event::RosterCertified(Certificate {
             digest: second.ctx(),

@@ -650,7 +650,10 @@ fn a_receipt_counts_only_with_the_coordinators_signature_under_this_context() {
     fed.commit();
     fed.site(0).slow_receipt = true;
     fed.act(Kind::Upload);
-    let Some(Step::Received { receipt, signature }) = fed.site(0).held.take() else {
+    let Some(Step::Received {
+        receipt, signature, ..
+    }) = fed.site(0).held.take()
+    else {
         panic!("a receipt is on its way")
     };
     let machine = &fed.sites[0].machine;
@@ -662,6 +665,7 @@ fn a_receipt_counts_only_with_the_coordinators_signature_under_this_context() {
         Step::Received {
             receipt,
             signature: forged,
+            parts: None,
         },
     );
     assert_eq!(machine.admit(fed.now, &event), fault);
@@ -673,23 +677,31 @@ fn a_receipt_counts_only_with_the_coordinators_signature_under_this_context() {
         Step::Received {
             receipt: elsewhere,
             signature: signed,
+            parts: None,
         },
     );
     assert_eq!(machine.admit(fed.now, &event), fault);
-    let event = attempt(&fed, Step::Received { receipt, signature });
+    let event = attempt(
+        &fed,
+        Step::Received {
+            receipt,
+            signature,
+            parts: None,
+        },
+    );
     assert_eq!(machine.admit(fed.now, &event), Ok(()));
 
     let (ann_hash, sent) = (fed.round().attempt().hash(), receipt.upload_hash);
     assert_eq!(
-        machine.receive(ann_hash, receipt, signature, &sent),
+        machine.receive(ann_hash, receipt, signature, &sent, None),
         Ok(event)
     );
-    let refused = machine.receive(ann_hash, receipt, forged, &sent);
+    let refused = machine.receive(ann_hash, receipt, forged, &sent, None);
     assert_eq!(refused.map(drop), fault);
     let mut of_another = receipt;
     of_another.upload_hash.0[0] ^= 1;
     let signed = of_another.sign(&fed.hub.identity);
-    let refused = machine.receive(ann_hash, of_another, signed, &sent);
+    let refused = machine.receive(ann_hash, of_another, signed, &sent, None);
     assert_eq!(
         refused.map(drop),
         by_coordinator(Fault::Context("upload")),

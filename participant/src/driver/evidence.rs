@@ -9,6 +9,8 @@ use veilsum_common::{RunId, RunSpec};
 use veilsum_engine::participant::Event;
 use veilsum_engine::statements::{Naming, Statements};
 use veilsum_proto::convert::journal::Journalled as _;
+use veilsum_proto::convert::notice::{self, Received};
+use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 use veilsum_secagg::context::Roster;
 use veilsum_secagg::evidence::{CulpritKey, Evidence};
@@ -23,7 +25,8 @@ use crate::site::Site;
 /// What the journal of a run has of it.
 pub(super) fn heard(site: &Site, run: RunId, spec: &RunSpec) -> Result<Statements, RunError> {
     let params = Arc::new(spec.params().clone());
-    let mut statements = Statements::new(params).map_err(|error| offer(run, error))?;
+    let me = site.identity.public().id();
+    let mut statements = Statements::new(params, me).map_err(|error| offer(run, error))?;
     for entry in site.journal().read(&replay::stream(run))?.iter().skip(1) {
         // Every entry has just been replayed, so it can be read.
         if let Ok(event) = Event::decode(&entry.payload) {
@@ -42,7 +45,7 @@ impl Driver {
     }
 
     pub(super) fn witness_proposal(&mut self, proposal: &SurvivorProposal, by: &Signature) {
-        if let Some(evidence) = self.statements.proposed(proposal, by) {
+        for evidence in self.statements.proposed(proposal, by) {
             self.keep(&evidence);
         }
     }
@@ -65,11 +68,48 @@ impl Driver {
     pub(super) fn second_roster(&mut self, epoch: u64, advertisements: &[Advertisement]) {
         let params = Arc::new(self.machine.spec().params().clone());
         match Roster::new(params, epoch, advertisements) {
-            Ok(roster) => drop(self.statements.roster_seen(Arc::new(roster))),
+            Ok(roster) => {
+                for evidence in self.statements.roster_seen(Arc::new(roster)) {
+                    self.keep(&evidence);
+                }
+            }
             Err(error) => {
                 tracing::error!(run = %self.run, epoch, %error, "the second roster is none");
             }
         }
+    }
+
+    /// Whether a notice is for a second roster of an epoch, with more or fewer members than this site's: heard, and nothing else.
+    pub(super) fn witness_of_another_size(&mut self, told: &pb::Notice) -> bool {
+        let sizes = self.statements.other_sizes().into_iter();
+        let heard = sizes.filter_map(|members| notice::received(told.clone(), members).ok());
+        for received in heard.collect::<Vec<_>>() {
+            match received {
+                Received::RoundOpen {
+                    announcement,
+                    signature,
+                    round_config,
+                    proofs,
+                } => self.witness(&Event::Opened {
+                    announcement,
+                    signature,
+                    round_config,
+                    proofs,
+                }),
+                Received::AbortProposal {
+                    announcement,
+                    signature,
+                    ..
+                } => self.witness(&Event::AbortProposed {
+                    announcement,
+                    signature,
+                }),
+                _ => continue,
+            }
+            tracing::error!(run = %self.run, "the coordinator announces an attempt for a roster of another size; it is not taken up");
+            return true;
+        }
+        false
     }
 
     /// What dealers signed whose shares this site cannot use: kept if it convicts them.

@@ -30,8 +30,9 @@ impl Driver {
                 continue;
             }
             let members = self.machine.roster().map_or(0, |roster| roster.len());
-            match notice::received(told, members) {
+            match notice::received(told.clone(), members) {
                 Ok(received) => self.notice(received).await?,
+                Err(_) if self.witness_of_another_size(&told) => {}
                 Err(error) => {
                     tracing::error!(run = %self.run, %error, "a notice of the coordinator cannot be read: it is of another version or at fault")
                 }

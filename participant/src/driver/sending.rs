@@ -25,7 +25,7 @@ use super::tasks::{logged, refused};
 use crate::link::{self, Link, LinkError, pause};
 use crate::site::Site;
 use crate::update::Updates;
-use masked::{Fault, Masked, Origin};
+use masked::{Fault, Masked, Origin, Sent};
 
 /// An upload that is to be made.
 pub(super) struct Sending {
@@ -77,7 +77,7 @@ fn unusable(run: RunId, ann_hash: Digest, fault: &Fault) -> Input {
 
 /// How an upload ends.
 enum End {
-    Received(Digest, Box<pb::UploadReceipt>),
+    Received(Sent, Box<pb::UploadReceipt>),
     Refused,
     Unusable(Fault),
 }
@@ -92,8 +92,8 @@ struct Call {
 /// One call that came to an end.
 struct Ended {
     masked: Masked,
-    /// The hash of the upload, if all of it was made.
-    sent: Result<Digest, Fault>,
+    /// What the receipt must name, if all of it was made.
+    sent: Result<Sent, Fault>,
     answer: Result<pb::UploadReceipt, LinkError>,
 }
 

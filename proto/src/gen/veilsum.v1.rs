@@ -4187,12 +4187,24 @@ pub struct UpdatePinned {
     #[prost(fixed64, repeated, tag = "6")]
     pub meta_lanes: ::prost::alloc::vec::Vec<u64>,
 }
+/// Two hashes of masked bytes: with them a site shows that a receipt is for its own upload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UploadParts {
+    /// Root over the chunks, and BLAKE3 of the metadata; 32 bytes each.
+    #[prost(bytes = "vec", tag = "1")]
+    pub chunk_root: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub metadata_blake3: ::prost::alloc::vec::Vec<u8>,
+}
 /// A step of the site in an attempt.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AttemptStep {
     /// The attempt, 32 bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub ann_hash: ::prost::alloc::vec::Vec<u8>,
+    /// With received: what the upload's hash is made of besides its context. Missing in entries of earlier versions.
+    #[prost(message, optional, tag = "12")]
+    pub upload: ::core::option::Option<UploadParts>,
     /// Which step.
     #[prost(oneof = "attempt_step::Step", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub step: ::core::option::Option<attempt_step::Step>,

@@ -25,7 +25,7 @@ use super::{Appends, Federation, Hub, Witness, drain, seed};
 use crate::machine::Machine;
 use crate::notice::{Notice, Position};
 use crate::participant::session::SessionPhase;
-use crate::participant::{Contribution, Event, Output, Participant, Setting, Step};
+use crate::participant::{Contribution, Event, Output, Participant, Setting, Step, UploadParts};
 use crate::policy::Policy;
 use crate::rejection::Rejection;
 use crate::round::{self, Decline};
@@ -684,13 +684,18 @@ impl Site {
         );
         let received = hub.receive(at, &self.name, &masking.header(), &bytes, &trailer);
         let (receipt, signature) = received?;
+        let parts = Some(UploadParts::of(&trailer));
         if self.slow_receipt {
-            self.held = Some(Step::Received { receipt, signature });
+            self.held = Some(Step::Received {
+                receipt,
+                signature,
+                parts,
+            });
             return Ok(());
         }
         let event = self
             .machine
-            .receive(attempt.hash(), receipt, signature, &sent)?;
+            .receive(attempt.hash(), receipt, signature, &sent, parts)?;
         self.submit(at, event)
     }
 

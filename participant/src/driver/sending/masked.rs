@@ -17,7 +17,7 @@ use veilsum_common::parts::{Parts, part_digest};
 use veilsum_common::quantise::{Measure, QuantiseError, Quantising};
 use veilsum_daemon::files::Reading;
 use veilsum_daemon::workers;
-use veilsum_engine::participant::Contribution;
+use veilsum_engine::participant::{Contribution, UploadParts};
 use veilsum_proto::pb;
 use veilsum_proto::pb::submit_masked_request::Part;
 use veilsum_secagg::Digest;
@@ -31,6 +31,9 @@ use crate::update::{UpdateError, Updates};
 
 /// The way to the call that sends.
 pub(super) type Messages = mpsc::Sender<pb::SubmitMaskedRequest>;
+
+/// The hash of an upload and what it is made of.
+pub(super) type Sent = (Digest, UploadParts);
 
 /// Why nothing more is sent.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +106,7 @@ impl Masked {
         self.sent_bytes
     }
 
-    /// Sends the parts that `have` lacks and then the trailer; gives the hash of the upload, which its receipt must name.
+    /// Sends the parts that `have` lacks and then the trailer; gives what the receipt must name.
     ///
     /// The trailer vouches for the update that was pinned: one that changed while it was sent is noticed before.
     pub(super) fn send(&mut self, have: &[u8], messages: &Messages) -> Result<Digest, Fault> {
@@ -121,8 +124,9 @@ impl Masked {
             .origin
             .masking
             .trailer(&self.origin.identity, &hashes, metadata);
+        let sent = (hash, UploadParts::of(&trailer));
         self.say(messages, Part::Trailer(trailer.into()))?;
-        Ok(hash)
+        Ok(sent)
     }
 
     fn send_parts<L: Lane>(&mut self, have: &[u8], messages: &Messages) -> Result<(), Fault> {

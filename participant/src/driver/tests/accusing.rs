@@ -1,18 +1,21 @@
-//! A holder that is dealt a wrong share: what its daemon asks for, and what it keeps.
+//! What a daemon keeps of a dealer that cheats it, and of a coordinator that forks an epoch.
 
 use std::sync::Arc;
 
 use veilsum_common::blob::BlobRef;
 use veilsum_engine::participant::Contribution;
-use veilsum_secagg::context::Attempt;
+use veilsum_secagg::Bitmap;
+use veilsum_secagg::context::{Attempt, epoch_ctx};
 use veilsum_secagg::coordinator::{self, Commits};
 use veilsum_secagg::evidence::{CulpritKey, Evidence};
+use veilsum_secagg::message::Announcement;
 
 use super::super::*;
 use super::bench::{self, Bench, SITES};
 use super::coordinator::Coordinator;
 use super::dealer::missealed;
 use crate::faults::{KeptFault, kept};
+use crate::test_support;
 
 /// Whom the site accuses: the peer with this number.
 const DEALER: u8 = 3;
@@ -133,4 +136,51 @@ async fn t29_a_share_that_the_coordinator_spoilt_leaves_no_file() {
     drop(records);
     shown(&mut driver, &mut inbox, items).await;
     assert!(kept(&bench.data()).unwrap().is_empty());
+}
+
+/// Sets of a roster of seven do not parse as sets of five; they are heard all the same.
+#[tokio::test]
+async fn an_attempt_announced_for_a_second_roster_of_another_size_leaves_a_fault_file() {
+    use pb::notice::Notice;
+    let mut bench = Bench::new();
+    bench.spec = test_support::run_up_to(7, *bench.coordinator.public().as_bytes());
+    let (mut driver, _inbox) = bench.enrolled().await;
+    let announcement = bench.announcement(&driver, 1);
+    assert!(driver.submit(bench.opened(&announcement)).unwrap());
+    let root = Digest([7; 32]);
+    let params = driver.machine.spec().params();
+    let second = Announcement {
+        epoch_ctx: epoch_ctx(params, 1, 7, &root),
+        holders: Bitmap::full(7),
+        ..announcement
+    };
+    let signature = second.sign(&bench.coordinator);
+    let open = Notice::RoundOpen(pb::RoundOpen {
+        announcement: Some(
+            Signed {
+                value: second,
+                signature,
+            }
+            .into(),
+        ),
+        ..pb::RoundOpen::default()
+    });
+    let ready = Notice::RosterReady(pb::RosterReady {
+        epoch: 1,
+        n: 7,
+        roster_root: root.0.to_vec(),
+    });
+    driver.hear(bench.news([open.clone()])).await.unwrap();
+    assert!(
+        kept(&bench.data()).unwrap().is_empty(),
+        "of no roster it knows of"
+    );
+    driver.hear(bench.news([ready, open])).await.unwrap();
+    let found = kept(&bench.data()).unwrap();
+    let [KeptFault { evidence, .. }] = &found[..] else {
+        panic!("{} files", found.len());
+    };
+    let conviction = evidence.as_ref().unwrap().verify().unwrap();
+    let coordinator = CulpritKey::Coordinator(bench.coordinator.public());
+    assert_eq!(conviction.culprit, coordinator);
 }

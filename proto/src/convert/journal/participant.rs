@@ -1,7 +1,7 @@
 //! What happens at a site in one run.
 
 use prost::Message;
-use veilsum_engine::participant::{Contribution, Event, Step};
+use veilsum_engine::participant::{Contribution, Event, Step, UploadParts};
 use veilsum_secagg::holder::Verdict;
 use veilsum_secagg::message::{Advertisement, SurvivorProposal};
 use veilsum_secagg::params::MAX_META_LANES;
@@ -84,6 +84,7 @@ fn write(event: &Event) -> Told {
         Event::Attempt { ann_hash, step } => Told::Attempt(pb::AttemptStep {
             ann_hash: ann_hash.0.to_vec(),
             step: Some(write_step(step)),
+            upload: write_parts(step),
         }),
         Event::AbortProposed {
             announcement,
@@ -127,9 +128,13 @@ fn read(event: Told) -> Result<Event, ConvertError> {
         Told::RosterCertified(certificate) => Event::RosterCertified(certificate.try_into()?),
         Told::Opened(opened) => read_opened(opened)?,
         Told::Trained(pinned) => Event::Trained(Box::new(read_contribution(pinned)?)),
-        Told::Attempt(pb::AttemptStep { ann_hash, step }) => Event::Attempt {
+        Told::Attempt(pb::AttemptStep {
+            ann_hash,
+            step,
+            upload,
+        }) => Event::Attempt {
             ann_hash: digest("ann_hash", &ann_hash)?,
-            step: Box::new(read_step(required("step", step)?)?),
+            step: Box::new(read_step(required("step", step)?, upload)?),
         },
         Told::AbortProposed(proposed) => {
             let announcement = required("announcement", proposed.announcement)?;
@@ -165,9 +170,9 @@ fn write_step(step: &Step) -> StepTold {
             cohort: Some(signed(cohort, signature).into()),
         }),
         Step::Submitting => StepTold::Submitting(pb::Plainly {}),
-        Step::Received { receipt, signature } => {
-            StepTold::Received(signed(receipt, signature).into())
-        }
+        Step::Received {
+            receipt, signature, ..
+        } => StepTold::Received(signed(receipt, signature).into()),
         Step::Attested(verdict) => StepTold::Attested(write_verdict(verdict)),
         Step::Released(certificate) => StepTold::Released(certificate.clone().into()),
         Step::Delivered => StepTold::Delivered(pb::Plainly {}),
@@ -175,7 +180,25 @@ fn write_step(step: &Step) -> StepTold {
     }
 }
 
-fn read_step(step: StepTold) -> Result<Step, ConvertError> {
+/// What a step has outside the choice of steps.
+fn write_parts(step: &Step) -> Option<pb::UploadParts> {
+    let Step::Received { parts, .. } = step else {
+        return None;
+    };
+    parts.map(|parts| pb::UploadParts {
+        chunk_root: parts.chunk_root.0.to_vec(),
+        metadata_blake3: parts.metadata_hash.0.to_vec(),
+    })
+}
+
+fn read_parts(parts: pb::UploadParts) -> Result<UploadParts, ConvertError> {
+    Ok(UploadParts {
+        chunk_root: digest("chunk_root", &parts.chunk_root)?,
+        metadata_hash: digest("metadata_blake3", &parts.metadata_blake3)?,
+    })
+}
+
+fn read_step(step: StepTold, upload: Option<pb::UploadParts>) -> Result<Step, ConvertError> {
     Ok(match step {
         StepTold::SatOut(why) => Step::SatOut(decline("sat_out", why)?),
         StepTold::Committed(pb::Plainly {}) => Step::Committed,
@@ -194,6 +217,7 @@ fn read_step(step: StepTold) -> Result<Step, ConvertError> {
             Step::Received {
                 receipt: value,
                 signature,
+                parts: upload.map(read_parts).transpose()?,
             }
         }
         StepTold::Attested(judged) => Step::Attested(read_verdict(judged)?),

@@ -537,8 +537,15 @@ fn steps() -> Kinds<participant::Step> {
             .prop_map(|(cohort, signature)| Step::CohortSeen { cohort, signature })
             .boxed(),
         Just(Step::Submitting).boxed(),
-        (receipt(), signature())
-            .prop_map(|(receipt, signature)| Step::Received { receipt, signature })
+        (receipt(), signature(), option::of((digest(), digest())))
+            .prop_map(|(receipt, signature, parts)| Step::Received {
+                receipt,
+                signature,
+                parts: parts.map(|(chunk_root, metadata_hash)| participant::UploadParts {
+                    chunk_root,
+                    metadata_hash,
+                }),
+            })
             .boxed(),
         verdict().prop_map(Step::Attested).boxed(),
         certificate().prop_map(Step::Released).boxed(),
