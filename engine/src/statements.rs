@@ -346,7 +346,7 @@ impl Statements {
             cohort: cohort.value.clone(),
             chunk_root: parts.chunk_root,
             metadata_hash: parts.metadata_hash,
-            receipt: receipt.clone(),
+            receipt: *receipt,
             proposal,
         });
         evidence.verify().is_ok().then_some(evidence) // else it is in the set, came late, or may be dropped

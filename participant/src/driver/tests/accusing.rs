@@ -131,9 +131,13 @@ async fn t29_a_share_that_the_coordinator_spoilt_leaves_no_file() {
     shown(&mut driver, &mut inbox, items.clone()).await; // which says it has none
     serve(&coordinator, &commits);
     shown(&mut driver, &mut inbox, items.clone()).await;
-    let mut records = coordinator.commits.lock().unwrap();
-    records.get_mut(&dealer).unwrap().ct[0] = vec![7; 80];
-    drop(records);
+    let mut altered = commits;
+    altered
+        .get_mut(&dealer)
+        .unwrap()
+        .ciphertexts
+        .fill(Some([7; 80]));
+    serve(&coordinator, &altered);
     shown(&mut driver, &mut inbox, items).await;
     assert!(kept(&bench.data()).unwrap().is_empty());
 }
