@@ -5,14 +5,16 @@
 mod lie;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
+use prost::Message as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
@@ -21,6 +23,7 @@ use tower::ServiceExt as _;
 use veilsum_coordinator::serve::{Limits, serve};
 use veilsum_daemon::identity::Role;
 use veilsum_daemon::tls;
+use veilsum_proto::pb;
 
 use crate::federation::{Federation, patiently};
 use lie::Lie;
@@ -96,6 +99,9 @@ impl Sent {
         }
     }
 }
+
+/// The one call that is answered while it goes on.
+const UPLOAD: Call = "SubmitMasked";
 
 /// What the path of every call begins with.
 const SERVICE: &str = "/veilsum.v1.RoundService/";
@@ -196,7 +202,7 @@ impl Drop for Proxy {
 }
 
 impl Gate {
-    async fn pass(&self, channel: Channel, request: Request<Body>) -> Response<Body> {
+    async fn pass(self: &Arc<Self>, channel: Channel, request: Request<Body>) -> Response<Body> {
         let call = request.uri().path().rsplit('/').next().unwrap().to_owned();
         let sent = Arc::new(Sent {
             call: call.clone(),
@@ -209,8 +215,38 @@ impl Gate {
             Ok(answer) => self.altered(&call, answer).await,
             Err(error) => Status::unavailable(error.to_string()).into_http(),
         };
+        if call == UPLOAD {
+            return self.until_receipt(answer);
+        }
         self.stop(&call, Moment::After).await;
         answer
+    }
+
+    /// An upload is answered while it goes on. What counts as the answer is the receipt that ends it, or the refusal.
+    fn until_receipt(self: &Arc<Self>, answer: Response<Body>) -> Response<Body> {
+        let gate = Arc::clone(self);
+        answer.map(|body| {
+            let (passed, frames) = mpsc::channel(1);
+            tokio::spawn(gate.hold_receipt(body, passed));
+            Body::new(Frames(frames))
+        })
+    }
+
+    async fn hold_receipt(
+        self: Arc<Self>,
+        mut body: Body,
+        passed: mpsc::Sender<Result<Frame<Bytes>, Status>>,
+    ) {
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let last = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(|data| is_receipt(data));
+            if frame.as_ref().map_or(true, last) {
+                self.stop(UPLOAD, Moment::After).await;
+            }
+            tokio::select! {
+                sent = passed.send(frame) => if sent.is_err() { return },
+                () = passed.closed() => return,
+            }
+        }
     }
 
     async fn altered(&self, call: &str, answer: Response<Body>) -> Response<Body> {
@@ -236,6 +272,39 @@ impl Gate {
         if after.await.unwrap().lost != before.lost {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// Whether a frame ends with the receipt of an upload: the messages before it have other fields.
+fn is_receipt(data: &[u8]) -> bool {
+    let mut rest = data;
+    while let [0, a, b, c, d, later @ ..] = rest {
+        let Some((message, later)) =
+            later.split_at_checked(u32::from_be_bytes([*a, *b, *c, *d]) as usize)
+        else {
+            return false;
+        };
+        let answer = pb::SubmitMaskedResponse::decode(message).map(|message| message.answer);
+        if let Ok(Some(pb::submit_masked_response::Answer::Receipt(_))) = answer {
+            return true;
+        }
+        rest = later;
+    }
+    false
+}
+
+/// A body whose frames come from elsewhere.
+struct Frames(mpsc::Receiver<Result<Frame<Bytes>, Status>>);
+
+impl hyper::body::Body for Frames {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.0.poll_recv(cx)
     }
 }
 

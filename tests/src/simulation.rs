@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::{RunId, SiteName};
+use veilsum_common::parts::Parts;
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_common::time::Timestamp;
-use veilsum_coordinator::store::blobs::{Blobs, Slot};
+use veilsum_coordinator::store::blobs::Blobs;
+use veilsum_coordinator::store::staging::{Slot, Staging};
 use veilsum_coordinator::worker;
 use veilsum_engine::machine::Machine as _;
-use veilsum_engine::participant::{Event, Step};
+use veilsum_engine::participant::{Event, Step, UploadParts};
 use veilsum_engine::policy::{Approval, PeerTrust, Policy};
 use veilsum_engine::round::{self, Computed, Opening, Outcome, Published, Round};
 use veilsum_engine::terms::Terms;
@@ -52,6 +54,7 @@ pub struct Seen {
 pub struct Simulation {
     pub spec: Arc<RunSpec>,
     pub blobs: Blobs,
+    staging: Staging,
     pub model: BlobRef,
     key: Identity,
     terms: Terms,
@@ -111,6 +114,7 @@ impl Simulation {
             rounds: 0,
             spec,
             blobs,
+            staging: Staging::new(&dir.path().join("uploads")).unwrap(),
             key,
             sites,
             roster,
@@ -121,20 +125,18 @@ impl Simulation {
     /// A round that the shipped final job ends, in which the sites in `lost` commit and never upload.
     pub fn round(&mut self, train: impl Fn(usize, u64) -> Trained, lost: &[usize]) -> Seen {
         let (spec, model) = (Arc::clone(&self.spec), self.model);
-        let blobs = self.blobs.clone();
+        let (blobs, staging) = (self.blobs.clone(), self.staging.clone());
         self.round_ended_by(train, lost, |round, received| {
             for (index, upload) in (0..).zip(received) {
                 let Some(Received { packed, .. }) = upload else {
                     continue;
                 };
                 let slot = Slot::of(spec.run_id(), round.attempt(), index);
-                let mut writer = blobs.stage(packed.len() as u64).unwrap();
-                writer.write(packed).unwrap();
-                writer.finish_upload(&slot).unwrap();
+                stage(&staging, slot, Parts::of(spec.params()), packed);
             }
             let stores = worker::Stores {
                 models: &blobs,
-                uploads: &blobs,
+                uploads: &staging,
             };
             worker::run(&spec, stores, &model, &worker::Inputs::of(round).unwrap()).unwrap()
         })
@@ -237,7 +239,11 @@ impl Simulation {
             };
             submit(round, round::Event::Uploaded(Box::new(upload)));
             let signature = receipt.sign(&self.key);
-            site.step(Step::Received { receipt, signature });
+            site.step(Step::Received {
+                receipt,
+                signature,
+                parts: Some(UploadParts::of(&trailer)),
+            });
             let (lanes, _) = trailer.metadata.as_chunks::<8>();
             received.push(Some(Received {
                 packed,
@@ -313,6 +319,22 @@ fn decide(round: &mut Round, at: Timestamp) {
 }
 
 /// What the edge does with an upload before the machine hears of it.
+/// Makes an upload durable as the coordinator does.
+fn stage(staging: &Staging, slot: Slot, parts: Parts, packed: &[u8]) {
+    let upload = staging.upload(slot, parts).unwrap();
+    let mut rest = packed;
+    for part in 0..parts.count() {
+        let hashes = parts.chunks_of(part).map(|chunk| {
+            let (now, later) = rest.split_at(parts.chunk_bytes(chunk));
+            rest = later;
+            upload.write(chunk, now).unwrap();
+            Digest::of_bulk(now)
+        });
+        let hashes: Vec<Digest> = hashes.collect();
+        upload.keep(part, &hashes).unwrap();
+    }
+}
+
 fn accept(round: &Round, index: u32, packed: &[u8], trailer: &UploadTrailer) -> round::Upload {
     let hashes = site::chunks(round.attempt().params(), packed).map(Digest::of_bulk);
     let root = chunk_root(&hashes.collect::<Vec<_>>()).unwrap();
@@ -325,7 +347,10 @@ fn accept(round: &Round, index: u32, packed: &[u8], trailer: &UploadTrailer) -> 
             signature: trailer.signature,
         },
         metadata: trailer.metadata.clone(),
-        blob: BlobRef::of(packed),
+        blob: BlobRef {
+            digest: root,
+            len_bytes: packed.len() as u64,
+        },
         at: NOW,
     }
 }

@@ -157,7 +157,11 @@ async fn t24_a_hostile_participant_neither_stops_the_others_nor_fills_the_coordi
         .map(|_| {
             let mut client = RoundServiceClient::new(connect());
             let stream = tokio_stream::iter(endless.clone());
-            tokio::spawn(async move { client.submit_masked(stream).await.map(drop) })
+            tokio::spawn(async move {
+                let mut answers = client.submit_masked(stream).await?.into_inner();
+                while answers.message().await?.is_some() {}
+                Ok::<(), tonic::Status>(())
+            })
         })
         .collect();
     let too_long = pb::ConfirmRosterRequest {

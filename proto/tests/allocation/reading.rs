@@ -71,7 +71,10 @@ messages! {
     FetchModelResponse,
     CommitRoundResponse,
     GetNeighbourKeysResponse => |told| required("item", told.item).and_then(alone),
-    SubmitMaskedResponse => |told| required("receipt", told.receipt).and_then(Signed::<Receipt>::try_from),
+    SubmitMaskedResponse => |told| required("answer", told.answer).and_then(|answer| match answer {
+        pb::submit_masked_response::Answer::Receipt(receipt) => Signed::<Receipt>::try_from(receipt).map(drop),
+        pb::submit_masked_response::Answer::Status(_) | pb::submit_masked_response::Answer::Kept(_) => Ok(()),
+    }),
     GetSharesResponse => |told| required("item", told.item).and_then(ShareItem::try_from),
     GetSurvivorsResponse => |told| required("item", told.item).and_then(SurvivorItem::try_from),
     AttestSurvivorsResponse,

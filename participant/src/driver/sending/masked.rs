@@ -109,7 +109,7 @@ impl Masked {
     /// Sends the parts that `have` lacks and then the trailer; gives what the receipt must name.
     ///
     /// The trailer vouches for the update that was pinned: one that changed while it was sent is noticed before.
-    pub(super) fn send(&mut self, have: &[u8], messages: &Messages) -> Result<Digest, Fault> {
+    pub(super) fn send(&mut self, have: &[u8], messages: &Messages) -> Result<Sent, Fault> {
         match self.origin.spec.params().lane() {
             LaneWidth::U16 => self.send_parts::<u16>(have, messages)?,
             LaneWidth::U32 => self.send_parts::<u32>(have, messages)?,
