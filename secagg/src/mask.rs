@@ -47,12 +47,24 @@ impl Masks {
     }
 
     fn add_part<L: Lane>(&self, part: u32, chunk: u64, lanes: &mut [L]) {
+        self.for_each_block(part, chunk, lanes, |_| ());
+    }
+
+    /// Adds all streams block by block; hands each block to `done` while it is still in the first-level cache.
+    fn for_each_block<L: Lane>(
+        &self,
+        part: u32,
+        chunk: u64,
+        lanes: &mut [L],
+        mut done: impl FnMut(&[L]),
+    ) {
         let nonce = nonce(part, chunk);
         let blocks = (0u32..).step_by(BLOCK_BYTES / 16);
         for (lanes, first) in lanes.chunks_mut(BLOCK_BYTES / L::BYTES).zip(blocks) {
             for ((sign, _), schedule) in self.0.iter().zip(&self.1) {
                 schedule.accumulate(&nonce, first, *sign, lanes);
             }
+            done(lanes);
         }
     }
 
@@ -90,8 +102,10 @@ impl Masks {
         lanes: &mut [L],
         packed: &mut Vec<u8>,
     ) {
-        self.add(chunk, lanes);
-        ring::pack(lanes, ring_bits, packed);
+        // a block has a multiple of eight lanes: its packed form ends with a whole byte
+        self.for_each_block(MODEL, chunk, lanes, |block| {
+            ring::pack(block, ring_bits, packed);
+        });
     }
 
     /// Adds every stream of `chunk` to a sum of lanes of `width`, each held in a u64.

@@ -96,7 +96,7 @@ impl Quantising {
     ///
     /// `noise` must fill the bytes it is given with the next ones of the chunk's part of a uniform stream that is fixed for this
     /// contribution, starting at its beginning; each element takes one little-endian u32 word. A chunk is [`CHUNK_ELEMS`]
-    /// elements, the last one fewer. Memory: 4 kB.
+    /// elements, the last one fewer. Memory: 8 kB.
     ///
     /// [`CHUNK_ELEMS`]: crate::limits::CHUNK_ELEMS
     ///
@@ -162,21 +162,20 @@ impl Rule {
         (scaled, x, x * self.weight * self.scale)
     }
 
-    /// Whether an element is an infinity, NaN, or beyond its range.
+    /// The largest magnitude of y: Qmax + 1/2.
     #[inline(always)]
-    fn is_bad(&self, scaled: f64, y: f64) -> bool {
-        let good = (scaled.abs() < f64::INFINITY) & (y.abs() <= self.q_max + 0.5);
-        !good
+    fn limit(&self) -> f64 {
+        self.q_max + 0.5
     }
 
     /// What is wrong in a block in which something is.
     fn first_bad(&self, values: &[f32], before: u64) -> QuantiseError {
         let scaled = (before..).zip(values).map(|(index, value)| {
-            let (scaled, _, y) = self.scale(*value);
-            (index, *value, y, self.is_bad(scaled, y))
+            let (_, _, y) = self.scale(*value);
+            (index, *value, y)
         });
-        let (index, value, y, _) = { scaled }
-            .find(|(.., bad)| *bad)
+        let (index, value, y) = { scaled }
+            .find(|(_, value, y)| !value.is_finite() || y.abs() > self.limit())
             .expect("the block has such an element");
         if value.is_finite() {
             #[expect(clippy::cast_possible_truncation, reason = "Qmax was an i64")]
@@ -206,28 +205,29 @@ impl<L: Lane> Job for Block<'_, L> {
 
     #[inline(always)]
     fn run(self) -> Option<u64> {
-        let (rule, mut clipped, mut bad) = (self.rule, 0, false);
+        let (rule, mut clipped, mut largest) = (self.rule, 0, 0);
         let (words, _) = self.words.as_chunks::<WORD_BYTES>();
         for ((value, word), lane) in self.values.iter().zip(words).zip(self.lanes) {
             let (scaled, x, y) = rule.scale(*value);
             clipped += u64::from(x != scaled);
-            bad |= rule.is_bad(scaled, y);
+            largest = largest.max(y.abs().to_bits());
             let u = f64::from(u32::from_le_bytes(*word)) * TWO_POW_MINUS_32;
-            // ⌊y⌋: the nearest integer, and one less if that is above y
-            let nearest = (y + WHOLE) - WHOLE;
-            let floor = nearest - f64::from(u8::from(nearest > y));
-            let q = floor + f64::from(u8::from(u < y - floor));
+            let floor = y.floor();
+            let q = if u < y - floor { floor + 1.0 } else { floor };
             let low = if q < -rule.q_max { -rule.q_max } else { q };
             let q = if low > rule.q_max { rule.q_max } else { low };
             *lane = L::of((q + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()));
         }
-        (!bad).then_some(clipped)
+        // numbers without sign are ordered as their bits are, infinities above them, and NaN above those
+        let beyond = largest > rule.limit().to_bits();
+        // the clamp hides an infinity, but counts it
+        let infinite = clipped > 0 && self.values.iter().any(|value| value.is_infinite());
+        (!beyond && !infinite).then_some(clipped)
     }
 }
 
 /// Elements quantised together: their noise stays in the first-level cache.
-const BLOCK_ELEMS: usize = 1024;
+const BLOCK_ELEMS: usize = 2048;
 
-/// 1.5 · 2^52. Binary64 numbers near it are whole and one apart: adding it rounds what is below 2^51 to an integer, and the
-/// difference of the bits is that integer.
+/// 1.5 · 2^52. Binary64 numbers near it are whole and one apart: when a whole number below 2^51 is added, the bits differ by it.
 const WHOLE: f64 = 6_755_399_441_055_744.0;
