@@ -2,6 +2,7 @@
 //!
 //! Pure arithmetic over what was accepted before: no state, no secret of its own. Source: protocol, sections 11.3 and 11.4.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Commits;
@@ -81,13 +82,11 @@ impl<'a> Unmasking<'a> {
             (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for member in cohort.members.iter() {
             let good = good_shares(attempt, member, survivors, commits, lists, &mut liars);
-            let positions = positions(&good);
-            if !lagrange.contains_key(&positions) {
-                // too few positions: the member's own step says so
-                if let Ok(coefficients) = Lagrange::new(&positions, attempt.threshold()) {
-                    lagrange.insert(positions, coefficients);
-                }
-            }
+            if let Entry::Vacant(set) = lagrange.entry(positions(&good))
+                && let Ok(coefficients) = Lagrange::new(set.key(), attempt.threshold())
+            {
+                set.insert(coefficients);
+            } // with too few positions the member's own step fails
             shares.insert(member, good);
         }
         Self {

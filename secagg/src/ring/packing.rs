@@ -2,7 +2,7 @@
 //!
 //! Only whole groups are done here; what is left over [`super`] does byte by byte, with the same result.
 
-use super::{Lane, low_bits};
+use super::Lane;
 use crate::wide::{self, Job};
 
 /// Lanes of a group.
@@ -15,7 +15,7 @@ pub(super) fn pack<L: Lane, const BITS: usize>(lanes: &[L], out: &mut [u8]) -> u
         // the group as a number of 8·BITS bits, in 64-bit words
         let mut words = [0u64; GROUP];
         for (k, lane) in group.iter().enumerate() {
-            let value = lane.widen() & low_bits(bits::<BITS>());
+            let value = lane.widen() & (u64::MAX >> (64 - BITS));
             let (word, shift) = (k * BITS / 64, k * BITS % 64);
             words[word] |= value << shift;
             if shift + BITS > 64 {
@@ -47,16 +47,11 @@ pub(super) fn add<L: Lane, const BITS: usize>(bytes: &[u8], sum: &mut [L]) -> us
             if shift + BITS > 64 {
                 value |= u64::from(window[first + 8]) << (64 - shift);
             }
-            *lane = lane.add(L::of(value & low_bits(bits::<BITS>())));
+            *lane = lane.add(L::of(value & (u64::MAX >> (64 - BITS))));
         }
         done += GROUP;
     }
     done
-}
-
-const fn bits<const BITS: usize>() -> u8 {
-    const { assert!(BITS <= 64) }
-    BITS as u8
 }
 
 /// Lanes that fill their type need no shifts.

@@ -10,7 +10,7 @@ use crate::ring::Word;
 
 /// Lanes that are not zero, so that what is added is told from what is written.
 fn lanes<W: Word>(len: usize) -> Vec<W> {
-    let bytes: Vec<u8> = (0..len * W::BYTES).map(|k| (k * 37 % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..=250).cycle().step_by(37).take(len * W::BYTES).collect();
     bytes.chunks_exact(W::BYTES).map(W::read).collect()
 }
 
@@ -126,14 +126,8 @@ fn every_path_gives_the_standards_example() {
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .map(|c| c.to_digit(16).unwrap() as u8)
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
+    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(pair).collect()
 }
 
 /// So that the comparisons above are of more than one path where the processor has one.
