@@ -4,6 +4,7 @@
 //! reads the command line, and `tests/` calls the same functions as the subcommands do. Nothing here ships.
 
 pub mod attacks;
+pub mod bench;
 pub mod cargo;
 pub mod codegen;
 pub mod error;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use xtask::{Error, attacks, codegen, licences, root, sizes, steps};
+use xtask::{Error, attacks, bench, codegen, licences, root, sizes, steps};
 
 const USAGE: &str = "\
 cargo xtask ci                  everything below, in the order of continuous integration
@@ -11,6 +11,9 @@ cargo xtask attacks             every attack of docs/threat-model.md, its tests 
 cargo xtask fmt | lint | doc    one step: formatting, clippy, documentation; warnings are errors
 cargo xtask licences            licences, sources and bans of deny.toml
 cargo xtask codegen [--check]   Rust code from the .proto files; with --check: is the committed code in step?
+cargo xtask bench               every figure against its limit; writes docs/benchmarks.md
+cargo xtask bench --only P1,P9 --json
+                                these figures alone, one JSON object a line; nothing is written
 cargo xtask sizes               lengths of files and functions, for review";
 
 fn main() -> ExitCode {
@@ -46,6 +49,11 @@ fn run(words: &[&str]) -> Option<Result<(), Error>> {
         }),
         ["codegen", "--check"] => codegen::check(&root),
         ["attacks"] => attacks::run(&root),
+        ["bench"] => bench::write(&root).map(|page| print!("{page}")),
+        ["bench", "--only", id] | ["bench", "--only", id, "--json"] => {
+            bench::run(&root, &id.split(',').collect::<Vec<_>>()).map(|lines| print!("{lines}"))
+        }
+        ["bench", "--json"] => bench::run(&root, &[]).map(|lines| print!("{lines}")),
         ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -119,6 +119,19 @@ const RULES: &[Rule] = &[
         never: &[],
     },
     Rule {
+        package: "veilsum-benches",
+        ours: &[
+            "secagg",
+            "common",
+            "engine",
+            "proto",
+            "daemon",
+            "coordinator",
+            "participant",
+        ],
+        never: &[],
+    },
+    Rule {
         package: "xtask",
         ours: &[],
         never: &["tokio", "tonic"],

@@ -159,7 +159,7 @@ async fn an_attempt_announced_for_a_second_roster_of_another_size_leaves_a_fault
         ..announcement
     };
     let signature = second.sign(&bench.coordinator);
-    let open = Notice::RoundOpen(pb::RoundOpen {
+    let open = Notice::RoundOpen(Box::new(pb::RoundOpen {
         announcement: Some(
             Signed {
                 value: second,
@@ -168,7 +168,7 @@ async fn an_attempt_announced_for_a_second_roster_of_another_size_leaves_a_fault
             .into(),
         ),
         ..pb::RoundOpen::default()
-    });
+    }));
     let ready = Notice::RosterReady(pb::RosterReady {
         epoch: 1,
         n: 7,
