@@ -1,3 +1,6 @@
+use veilsum_common::blob::BlobRef;
+use veilsum_common::model::Source as _;
+
 use super::*;
 
 fn mode_of(path: &Path) -> u32 {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::dealer::Dealer;
 use super::kit::{self, Plan, Round, Upload, World};
-use crate::coordinator::{self, Recoverability};
+use crate::coordinator::{self, Recoverability, Unmasking};
 use crate::error::{Error, Fault};
 use crate::evidence::Evidence;
 use crate::evidence::dealing::WrongScalar;
 use crate::holder::{Attested, OpenedShares};
+use crate::mask::Masks;
 use crate::merkle::Tree;
-use crate::message::{Cohort, SurvivorItem, SurvivorProposal};
+use crate::message::{Cohort, SurvivorItem, SurvivorProposal, UnmaskList};
 use crate::{Bitmap, Certificate, commitment};
 
 /// Everybody uploads except `dropped`; the survivors are proposed.
@@ -401,4 +402,57 @@ fn t34_a_committed_scalar_that_is_not_canonical_counts_for_nobody() {
         Err(Error::BelowThreshold { have: 0, need: 3 }),
         "what is counted and what is used agree"
     );
+}
+
+/// An honest attempt of seven sites, of which two are lost, up to the released lists.
+fn released(round: &Round<'_>, cohort: &Cohort) -> (Bitmap, BTreeMap<u32, UnmaskList>) {
+    let (_, items, proposal) = proposed(round, cohort, &[2, 5]);
+    let attested = attested(round, cohort, (&items, &proposal), 0..7, (&[], 0));
+    let certificate = kit::certify(round, cohort, &attested).unwrap();
+    let lists = attested.into_iter().map(|(h, attested)| {
+        let released = round.release(attested, &certificate).unwrap();
+        (h, round.list(h, &released, cohort))
+    });
+    (proposal.survivors.clone(), lists.collect())
+}
+
+#[test]
+fn members_recovered_in_any_order_give_the_same_masks() {
+    let world = World::new(7);
+    let mut round = world.open();
+    let cohort = round.commit_all();
+    let (survivors, lists) = released(&round, &cohort);
+    let (attempt, commits) = (&round.attempt, &round.commits);
+    let one_by_one = coordinator::unmask(attempt, &cohort, &survivors, commits, &lists).unwrap();
+    let unmasking = Unmasking::new(attempt, &cohort, &survivors, commits, &lists);
+    let backwards = (0..7)
+        .rev()
+        .map(|member| unmasking.recover(member).unwrap());
+    let backwards = backwards.collect();
+    let unmasked = unmasking.finish(backwards);
+    let seeds = |masks: &Masks| -> Vec<_> {
+        let streams = masks.0.iter();
+        streams
+            .map(|(sign, seed)| (*sign, *seed.expose()))
+            .collect()
+    };
+    assert_eq!(seeds(&unmasked.masks), seeds(&one_by_one.masks));
+    assert_eq!(
+        unmasked.masks.streams(),
+        5 + 2 * 5,
+        "a survivor's own, and a pair's"
+    );
+}
+
+#[test]
+#[should_panic(expected = "every member, once")]
+fn masks_of_which_a_member_is_missing_are_not_given() {
+    let world = World::new(7);
+    let mut round = world.open();
+    let cohort = round.commit_all();
+    let (survivors, lists) = released(&round, &cohort);
+    let unmasking = Unmasking::new(&round.attempt, &cohort, &survivors, &round.commits, &lists);
+    let most = (0..6).map(|member| unmasking.recover(member).unwrap());
+    let most = most.collect();
+    unmasking.finish(most);
 }
