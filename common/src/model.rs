@@ -25,7 +25,7 @@ pub use error::{File, ModelError};
 pub use flat::{Delta, Flat};
 pub use next::Next;
 pub use selection::{Selection, glob_matches};
-pub use source::Source;
+pub use source::{Source, Unread};
 
 use crate::limits::{MAX_ELEMENTS, MAX_RANK, MAX_TENSOR_NAME, MAX_TENSORS};
 

@@ -4,7 +4,7 @@
 //! Source: protocol, sections 11.3, 11.4 and 18.
 
 use veilsum_common::blob::{BlobHasher, BlobRef};
-use veilsum_common::model::{Checkpoint, Flat, ModelError, Next};
+use veilsum_common::model::{Checkpoint, Flat, ModelError, Next, Unread};
 use veilsum_common::parts::Parts;
 use veilsum_common::run::RunSpec;
 use veilsum_daemon::workers;
@@ -83,7 +83,7 @@ pub enum JobError {
     Store(#[from] BlobError),
     /// The model of the round cannot be read now; the job may run again.
     #[error("the model of the round cannot be read: {0}")]
-    Disk(std::io::Error),
+    Disk(Unread),
 }
 
 /// Runs the job; `model` is the model the round trained on.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Dtype;
+use super::{Dtype, Unread};
 
 /// Which of the two files of an assignment an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum ModelError {
     },
     /// The operating system, or a file that was cut short while it was read.
     #[error("{file} cannot be read: {source}")]
-    Unreadable { file: File, source: std::io::Error },
+    Unreadable { file: File, source: Unread },
     /// It is not a safetensors file.
     #[error(
         "{file} is not a valid safetensors file: {source}; write it with a safetensors library"

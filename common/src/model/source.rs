@@ -1,6 +1,7 @@
 //! A checkpoint's bytes, by position: what reads them is the edge's business.
 
-use std::io;
+/// Why bytes could not be read, in the words of whoever reads them.
+pub type Unread = Box<dyn std::error::Error + Send + Sync>;
 
 /// Bytes that can be read anywhere, in any order; nothing is kept of them here, so that a model may be larger than memory.
 pub trait Source: Sync {
@@ -11,7 +12,7 @@ pub trait Source: Sync {
     ///
     /// # Errors
     /// Of the operating system; or there are not so many bytes, which means that the file was cut short since it was opened.
-    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()>;
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> Result<(), Unread>;
 }
 
 impl Source for &[u8] {
@@ -19,10 +20,10 @@ impl Source for &[u8] {
         self.len() as u64
     }
 
-    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> Result<(), Unread> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let found = self.get(start..).and_then(|from| from.get(..out.len()));
-        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        out.copy_from_slice(found.ok_or("there are not so many bytes")?);
         Ok(())
     }
 }
@@ -32,7 +33,7 @@ impl Source for Vec<u8> {
         self.len() as u64
     }
 
-    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> Result<(), Unread> {
         self.as_slice().read_exact_at(out, offset)
     }
 }

@@ -35,35 +35,35 @@ impl Submission {
         let Some(Part::Header(header)) = next().await? else {
             return Err(status::invalid(&FORM));
         };
-        let mut model: Option<BlobWriter> = None;
+        let mut model = None;
         while let Some(part) = next().await? {
             let Part::Piece(piece) = part else {
                 return Err(status::invalid(&FORM));
             };
-            let taken = block_in_place(|| match &mut model {
-                Some(model) => append(model, &piece),
-                None => {
-                    let mut begun = begin(context, &piece)?;
-                    append(&mut begun, &piece)?;
-                    model = Some(begun);
-                    Ok(())
-                }
-            });
-            taken?;
+            block_in_place(|| {
+                let mut writer = match model.take() {
+                    Some(writer) => writer,
+                    None => begin(context, piece.total_bytes)?,
+                };
+                append(&mut writer, &piece)?;
+                model = Some(writer);
+                Ok::<(), Status>(())
+            })?;
         }
-        let model = model.ok_or_else(|| status::invalid(&FORM))?;
+        // Without a piece the model is empty, and what is wrong with that is said as of any other model.
+        let model = model.map_or_else(|| begin(context, 0), Ok)?;
         Ok(Self { header, model })
     }
 }
 
-fn begin<J: Journal>(context: &Context<J>, first: &pb::BlobChunk) -> Result<BlobWriter, Status> {
-    if first.total_bytes > MAX_INITIAL_BYTES {
-        let (have, limit) = (first.total_bytes, MAX_INITIAL_BYTES);
+fn begin<J: Journal>(context: &Context<J>, len_bytes: u64) -> Result<BlobWriter, Status> {
+    if len_bytes > MAX_INITIAL_BYTES {
+        let (have, limit) = (len_bytes, MAX_INITIAL_BYTES);
         return Err(status::invalid(&format!(
             "the initial model has {have} bytes, at most {limit} are taken"
         )));
     }
-    let staged = context.shared.blobs.stage(first.total_bytes);
+    let staged = context.shared.blobs.stage(len_bytes);
     staged.map_err(|error| status::blob(&error))
 }
 

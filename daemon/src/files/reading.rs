@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use veilsum_common::blob::{BlobHasher, BlobRef};
-use veilsum_common::model::Source;
+use veilsum_common::model::{Source, Unread};
 
 use super::{Act, FileError, failed, open};
 
@@ -58,8 +58,8 @@ impl Source for Reading {
         self.len_bytes
     }
 
-    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> Result<(), Unread> {
+        Ok(self.file.read_exact_at(out, offset)?)
     }
 }
 

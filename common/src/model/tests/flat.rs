@@ -357,7 +357,7 @@ impl Source for Cut {
         self.0.len() as u64
     }
 
-    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> Result<(), Unread> {
         let cut = usize::try_from(self.1).unwrap();
         (&self.0[..cut]).read_exact_at(out, offset)
     }

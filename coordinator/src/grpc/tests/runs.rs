@@ -36,7 +36,6 @@ async fn a_submission_is_a_header_and_pieces_and_nothing_else() {
     };
     let (study, model) = (study(3), model());
     check(vec![], "one header").await;
-    check(vec![header(&study)], "then pieces").await;
     check(vec![None], "field part is missing").await;
     check(vec![piece(0, &model)], "one header").await;
     check(vec![header(&study), header(&study)], "one header").await;

@@ -69,9 +69,8 @@ fn pieces_of_any_length_give_the_same_upload() {
     }
 }
 
-/// T-49: the bytes are the same, so what was durable stays, and at most the part under way comes again.
 #[test]
-fn t49_a_cut_in_a_part_costs_that_part_and_no_other() {
+fn a_cut_in_a_part_costs_that_part_and_no_other() {
     let (_dir, _staging, upload) = upload();
     for cut in 1..pieces(0, 7).len() {
         let mut intake = Intake::new(Arc::clone(&upload));
