@@ -125,7 +125,7 @@ fn the_list_of_messages_is_complete() {
             .iter()
             .all(|name| reading::NAMES.contains(&name.as_str()))
     );
-    assert_eq!(carried.len(), 2 * 23 + 1, "{carried:?}");
+    assert_eq!(carried.len(), 2 * 24 + 1, "{carried:?}");
 }
 
 #[test]
