@@ -4,18 +4,22 @@
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tonic::codegen::Bytes;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 use veilsum_common::BlobRef;
 use veilsum_common::ids::RunId;
 use veilsum_common::limits::{MAX_ANSWER_BYTES, PIECE_BYTES};
+use veilsum_common::model::Source as _;
 use veilsum_common::time::Span;
 use veilsum_daemon::entropy;
+use veilsum_daemon::files::{Draft, Reading};
 use veilsum_daemon::tls::{self, Credentials, Trust};
 use veilsum_participant::link;
 use veilsum_proto::pb;
+use veilsum_proto::pb::create_run_request::Part;
 use veilsum_proto::pb::run_service_client::RunServiceClient;
 
 use crate::args::Connection;
@@ -42,16 +46,18 @@ impl Client {
     pub(crate) async fn create(
         &self,
         study: String,
-        model: Vec<u8>,
+        model: Reading,
         request_id: String,
     ) -> Result<pb::Run, Error> {
         let header = pb::CreateRunHeader {
             study: study.into_bytes(),
             request_id,
         };
+        let slowest_ms = model.len_bytes() / SLOWEST_BYTES_PER_MS;
+        let limit = Span::from_ms(SUBMIT.as_ms() + slowest_ms);
         let mut service = self.service.clone();
         let call = service.create_run(submission(header, model));
-        let answer = within(SUBMIT, call).await?;
+        let answer = within(limit, call).await?;
         answer.run.ok_or(Error::Incomplete { what: "the run" })
     }
 
@@ -148,29 +154,29 @@ impl Client {
         }
     }
 
-    /// The bytes of the model of a round, every piece checked against its own hash, `len_bytes` at most.
+    /// Writes the model of a round, every piece checked against its own hash, `len_bytes` at most.
     pub(crate) async fn model(
         &self,
         run: RunId,
         round: u64,
         len_bytes: u64,
-    ) -> Result<Vec<u8>, Error> {
+        mut draft: Draft,
+    ) -> Result<Draft, Error> {
         let request = pb::FetchModelVersionRequest {
             run_id: run.to_string(),
             round: Some(round),
-            offset: 0,
+            offset: draft.len_bytes(),
         };
         let mut pieces = within(CALL, self.service.clone().fetch_model_version(request)).await?;
-        let mut model = Vec::new();
         while let Some(piece) = next_piece(&mut pieces).await? {
-            let offset = model.len() as u64;
+            let offset = draft.len_bytes();
             let fits = piece.offset == offset && offset + piece.data.len() as u64 <= len_bytes;
             if !fits || BlobRef::of(&piece.data).digest.0[..] != piece.blake3[..] {
                 return Err(Error::Piece { offset });
             }
-            model.extend_from_slice(&piece.data);
+            draft.write(&piece.data)?;
         }
-        Ok(model)
+        Ok(draft)
     }
 }
 
@@ -195,26 +201,39 @@ pub(crate) fn next_round(history: &[pb::RoundSummary]) -> u64 {
     history.last().map_or(0, |last| last.round + 1)
 }
 
-/// The header, then the model in pieces; each piece is cut when it is sent.
+/// The header, then the model in pieces; each piece is read when it is sent.
 fn submission(
     header: pb::CreateRunHeader,
-    model: Vec<u8>,
+    model: Reading,
 ) -> impl Stream<Item = pb::CreateRunRequest> {
-    let (len, model) = (model.len(), Bytes::from(model));
-    let piece = move |at: usize| {
-        let data = model.slice(at..len.min(at + PIECE_BYTES));
-        let blake3 = BlobRef::of(&data).digest.0.to_vec();
-        pb::create_run_request::Part::Piece(pb::BlobChunk {
-            offset: at as u64,
-            blake3,
-            data,
-            total_bytes: len as u64,
-        })
-    };
-    let starts = (0..len).step_by(PIECE_BYTES);
-    let parts =
-        std::iter::once(pb::create_run_request::Part::Header(header)).chain(starts.map(piece));
-    tokio_stream::iter(parts.map(|part| pb::CreateRunRequest { part: Some(part) }))
+    let (parts, stream) = mpsc::channel(PIECES_AHEAD);
+    tokio::task::spawn_blocking(move || {
+        let say = |part| parts.blocking_send(pb::CreateRunRequest { part: Some(part) });
+        // Whoever hangs up has an answer; a file that cannot be read any more ends the submission too early, which is refused.
+        if say(Part::Header(header)).is_err() {
+            return;
+        }
+        let total_bytes = model.len_bytes();
+        let mut offset = 0;
+        while offset < total_bytes {
+            let left = usize::try_from(total_bytes - offset).unwrap_or(usize::MAX);
+            let mut data = vec![0; left.min(PIECE_BYTES)];
+            if model.read_exact_at(&mut data, offset).is_err() {
+                return;
+            }
+            let piece = pb::BlobChunk {
+                offset,
+                blake3: BlobRef::of(&data).digest.0.to_vec(),
+                data: data.into(),
+                total_bytes,
+            };
+            offset += piece.data.len() as u64;
+            if say(Part::Piece(piece)).is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(stream)
 }
 
 async fn next_piece(
@@ -250,5 +269,11 @@ pub(crate) fn duration(span: Span) -> Duration {
 /// Connecting takes at most 10 s; the rest is generous for a small answer.
 const CALL: Span = Span::from_secs(30);
 
-/// The largest model, 1 GiB, at 1 MB/s.
-const SUBMIT: Span = Span::from_secs(20 * 60);
+/// What a coordinator needs to look at a submission, apart from its bytes.
+const SUBMIT: Span = Span::from_secs(120);
+
+/// 1 MB/s: whoever is slower should not send models.
+const SLOWEST_BYTES_PER_MS: u64 = 1000;
+
+/// Pieces that wait for the network.
+const PIECES_AHEAD: usize = 4;

@@ -67,7 +67,7 @@ impl Models {
         let (dir, begin) = (self.dir.clone(), self.dir.clone());
         let draft = blocking(move || {
             files::private_directory(&dir)?;
-            Draft::create(&begin)
+            Draft::secret(&begin)
         });
         let draft = self.download(digest, draft.await?).await?;
         if draft.blob().digest != digest {

@@ -148,7 +148,7 @@ impl Updates {
     /// Copies what the trainer wrote, at most `limit_bytes` of it.
     fn copy(&self, from: &Path, limit_bytes: u64) -> Result<Draft, UpdateError> {
         let mut file = open(Output::Update, from, limit_bytes)?;
-        let mut draft = Draft::create(&self.dir).map_err(UpdateError::Disk)?;
+        let mut draft = Draft::secret(&self.dir).map_err(UpdateError::Disk)?;
         let mut bytes = vec![0; COPY_BYTES];
         loop {
             let read = file.read(&mut bytes);

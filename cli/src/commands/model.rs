@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use veilsum_common::BlobRef;
 use veilsum_common::ids::RunId;
-use veilsum_daemon::files;
+use veilsum_daemon::files::{self, Draft, FileError, Reading};
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 
@@ -70,11 +70,12 @@ async fn fetch(get: ModelGet) -> Result<Output, Error> {
     let models = client.models(get.run).await?;
     let version = choose(get.run, &models, &get.round)?;
     let expected = digest(&version.digest)?;
+    let draft = Draft::public(&get.out)?;
     let model = client
-        .model(get.run, version.round, version.len_bytes)
+        .model(get.run, version.round, version.len_bytes, draft)
         .await?;
-    same(version.round, "after the download", expected, &model)?;
-    files::write_atomic(&get.out, &model)?;
+    same(version.round, "after the download", expected, model.blob())?;
+    model.keep(&get.out)?;
     if get.verify {
         verify(&client, &get, version, expected).await?;
     }
@@ -106,8 +107,8 @@ async fn verify(
     version: &pb::ModelVersion,
     expected: Digest,
 ) -> Result<(), Error> {
-    let written = read_back(&get.out, version.len_bytes)?;
-    same(version.round, "on disk", expected, &written)?;
+    let written = read_back(&get.out)?;
+    same(version.round, "on disk", expected, written)?;
     let run = client.show(get.run).await?;
     let round = run
         .history
@@ -125,12 +126,19 @@ async fn verify(
     }
 }
 
-fn read_back(path: &Path, len_bytes: u64) -> Result<Vec<u8>, Error> {
-    Ok(files::read(path, len_bytes)?)
+fn read_back(path: &Path) -> Result<BlobRef, Error> {
+    let read = Reading::open(path)?.blob();
+    read.map_err(|source| {
+        Error::File(FileError::Io {
+            act: files::Act::Read,
+            path: path.to_owned(),
+            source,
+        })
+    })
 }
 
-fn same(round: u64, place: &'static str, expected: Digest, model: &[u8]) -> Result<(), Error> {
-    let found = BlobRef::of(model).digest;
+fn same(round: u64, place: &'static str, expected: Digest, found: BlobRef) -> Result<(), Error> {
+    let found = found.digest;
     if found == expected {
         Ok(())
     } else {

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use veilsum_common::blob::{BlobHasher, BlobRef};
 
-use super::{Act, FileError, Reading, SECRET_MODE, directory_of, failed, temporary_beside};
+use super::{
+    Act, FileError, PUBLIC_MODE, Reading, SECRET_MODE, directory_of, failed, temporary_beside,
+};
 
-/// Bytes on their way to a file that only its owner can read. Dropped, it leaves nothing behind.
+/// Bytes on their way to a file. Dropped, it leaves nothing behind.
 pub struct Draft {
     file: File,
     temporary: PathBuf,
@@ -17,17 +19,29 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Begins one in the directory where it is to stay; nobody else may make files there.
+    /// Begins one that only its owner can read, in the directory where it is to stay.
     ///
     /// # Errors
     /// [`FileError::Io`].
-    pub fn create(directory: &Path) -> Result<Self, FileError> {
-        let temporary = temporary_beside(&directory.join("draft"))?;
+    pub fn secret(directory: &Path) -> Result<Self, FileError> {
+        Self::create(&directory.join("draft"), SECRET_MODE)
+    }
+
+    /// Begins one that is no secret (mode 0644 before the umask), beside the file that it is to be.
+    ///
+    /// # Errors
+    /// [`FileError::Io`], [`FileError::NoName`].
+    pub fn public(path: &Path) -> Result<Self, FileError> {
+        Self::create(path, PUBLIC_MODE)
+    }
+
+    fn create(beside: &Path, mode: u32) -> Result<Self, FileError> {
+        let temporary = temporary_beside(beside)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
-            .mode(SECRET_MODE)
+            .mode(mode)
             .open(&temporary)
             .map_err(|source| failed(Act::Write, &temporary, source))?;
         Ok(Self {

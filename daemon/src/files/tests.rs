@@ -112,7 +112,7 @@ fn a_draft_has_its_name_only_once_it_is_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("name");
     write_atomic(&path, b"old").unwrap();
-    let mut draft = Draft::create(directory.path()).unwrap();
+    let mut draft = Draft::secret(directory.path()).unwrap();
     draft.write(b"ab").unwrap();
     draft.write(b"c").unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -127,7 +127,7 @@ fn a_draft_has_its_name_only_once_it_is_whole() {
 #[test]
 fn a_draft_that_is_dropped_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let mut draft = Draft::create(directory.path()).unwrap();
+    let mut draft = Draft::secret(directory.path()).unwrap();
     draft.write(b"abc").unwrap();
     drop(draft);
     assert!(names_in(directory.path()).is_empty());

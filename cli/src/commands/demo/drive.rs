@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use veilsum_common::model::Source as _;
 use veilsum_common::time::Span;
+use veilsum_daemon::files::{Draft, Reading};
 use veilsum_proto::pb;
 use veilsum_proto::pb::RunState;
 
@@ -11,7 +13,7 @@ use super::DemoError;
 use super::directory::{Directory, METRICS};
 use super::drop::Dropper;
 use super::federation::Federation;
-use super::plan::Plan;
+use super::plan::{INITIAL, Plan};
 use super::processes::{Processes, Role};
 use super::progress::{Progress, Show, interrupted};
 use super::report::{Resident, RoundTime, Trained};
@@ -67,7 +69,7 @@ impl Demo<'_> {
         let created = client
             .create(
                 self.plan.study_text.clone(),
-                self.plan.initial_model.clone(),
+                Reading::open(&self.directory.path().join(INITIAL))?,
                 fresh_request_id(),
             )
             .await?;
@@ -85,7 +87,9 @@ impl Demo<'_> {
         let version = version.ok_or(Error::Incomplete {
             what: "the last model",
         })?;
-        let model = client.model(id, version.round, version.len_bytes).await?;
+        let draft = Draft::public(&self.directory.path().join(INITIAL))?;
+        let draft = client.model(id, version.round, version.len_bytes, draft);
+        let model = whole(&draft.await?)?;
         // Last: the coordinator appends a round's line just after it has published the round.
         self.copy_metrics(&federation, &created.run_id)?;
         Ok(self.trained(&run, model, seconds, resident))
@@ -198,6 +202,17 @@ impl Demo<'_> {
             resident,
         }
     }
+}
+
+/// A small model.
+fn whole(draft: &Draft) -> Result<Vec<u8>, Error> {
+    let bytes = draft.read()?;
+    let mut model = vec![0; usize::try_from(draft.len_bytes()).unwrap_or(0)];
+    let read = bytes.read_exact_at(&mut model, 0);
+    read.map_err(|_| Error::Incomplete {
+        what: "the last model",
+    })?;
+    Ok(model)
 }
 
 /// Exact up to 2^53 ms, which is longer than there have been people.

@@ -53,9 +53,9 @@ fn an_unknown_version_or_metric_is_an_error_that_names_what_there_is() {
 #[test]
 fn other_bytes_than_the_published_ones_are_an_error() {
     let expected = BlobRef::of(b"model").digest;
-    assert!(same(1, "on disk", expected, b"model").is_ok());
+    assert!(same(1, "on disk", expected, BlobRef::of(b"model")).is_ok());
     assert!(matches!(
-        same(1, "on disk", expected, b"other"),
+        same(1, "on disk", expected, BlobRef::of(b"other")),
         Err(Error::Digest { round: 1, .. })
     ));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 use veilsum_common::limits::MAX_STUDY_BYTES;
 use veilsum_common::study::Study;
-use veilsum_daemon::files;
+use veilsum_daemon::files::{self, Reading};
 
 use crate::args::Override;
 use crate::error::Error;
@@ -17,7 +17,7 @@ pub(super) struct Submission {
     /// The same, checked.
     pub study: Study,
     /// The initial model.
-    pub model: Vec<u8>,
+    pub model: Reading,
 }
 
 /// Reads a study and its initial model.
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, overrides: &[Override]) -> Result<Submission, Er
             text
         }
     };
-    let model = files::read(&beside(path, &study.model().initial), MODEL_BYTES_MAX)?;
+    let model = Reading::open(&beside(path, &study.model().initial))?;
     Ok(Submission { text, study, model })
 }
 
@@ -87,9 +87,6 @@ fn before(path: &[String], key: &str) -> String {
     let leading = path.iter().take_while(|part| *part != key);
     leading.map(String::as_str).collect::<Vec<_>>().join(".")
 }
-
-/// The coordinator takes no larger initial model in this version.
-const MODEL_BYTES_MAX: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests;
