@@ -1,8 +1,8 @@
 //! A file that is written bit by bit and has no name of its own before it is whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use veilsum_common::blob::{BlobHasher, BlobRef};
@@ -51,15 +51,36 @@ impl Draft {
         })
     }
 
-    /// Adds bytes at the end.
+    /// Adds bytes at the end. Where they are all zero nothing is written, so that a file with holes keeps them.
     ///
     /// # Errors
     /// [`FileError::Io`], for instance when the disk is full.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        let written = self.file.write_all(bytes);
-        written.map_err(|source| failed(Act::Write, &self.temporary, source))?;
-        self.hasher.update(bytes);
+        for block in bytes.chunks(HOLE_BYTES) {
+            let written = if is_zero(block) {
+                self.file.set_len(self.len_bytes() + block.len() as u64)
+            } else {
+                self.file.write_all_at(block, self.len_bytes())
+            };
+            written.map_err(|source| failed(Act::Write, &self.temporary, source))?;
+            self.hasher.update(block);
+        }
         Ok(())
+    }
+
+    /// Adds all of a file at the end.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn copy(&mut self, from: &Path) -> Result<(), FileError> {
+        let unread = |source| failed(Act::Read, from, source);
+        let (mut file, mut bytes) = (File::open(from).map_err(unread)?, vec![0; COPY_BYTES]);
+        loop {
+            match file.read(&mut bytes).map_err(unread)? {
+                0 => return Ok(()),
+                some => self.write(&bytes[..some])?,
+            }
+        }
     }
 
     /// How many bytes there are so far.
@@ -107,9 +128,18 @@ impl Draft {
     }
 }
 
+fn is_zero(block: &[u8]) -> bool {
+    block.iter().fold(0, |any, byte| any | byte) == 0
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         // Gone if it was given its name. One that cannot be removed is looked for by whoever owns the directory.
         drop(fs::remove_file(&self.temporary));
     }
 }
+
+/// Bytes looked at for a hole: a few blocks of any file system, and cheap beside hashing them.
+const HOLE_BYTES: usize = 64 * 1024;
+/// Bytes copied at once: enough for the hash to use all the width of the processor.
+const COPY_BYTES: usize = 256 * 1024;

@@ -153,3 +153,20 @@ fn a_file_is_read_anywhere_and_one_that_shrank_gives_an_error() {
     assert!(reading.read_exact_at(&mut some, 599_996).is_err());
     assert!(reading.blob().is_err());
 }
+
+#[test]
+fn a_draft_keeps_the_holes_of_a_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join("holes"), directory.path().join("copy"));
+    let file = File::create(&path).unwrap();
+    file.set_len(8 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"abc", 3 << 20).unwrap();
+    let mut draft = Draft::secret(directory.path()).unwrap();
+    draft.copy(&path).unwrap();
+    assert_eq!(draft.blob(), Reading::open(&path).unwrap().blob().unwrap());
+    draft.keep(&copy).unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(&path).unwrap());
+    let on_disk = fs::metadata(&copy).unwrap().blocks() * 512;
+    assert!(on_disk < 1 << 20, "{on_disk}");
+}

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use veilsum_common::Timestamp;
+use veilsum_daemon::files::Draft;
 
 use super::{Assignment, MODEL_FILE, TrainerError};
 
@@ -86,7 +87,10 @@ impl WorkDir {
             .mode(READ_ONLY)
             .open(self.assignment())?;
         file.write_all(&assignment.to_json(deadline))?;
-        fs::copy(&assignment.model, self.model())?;
+        // By our own hands, since a system's copy may fill the holes of a file.
+        let mut model = Draft::secret(&self.path).map_err(io::Error::other)?;
+        model.copy(&assignment.model).map_err(io::Error::other)?;
+        model.cache(&self.model()).map_err(io::Error::other)?;
         fs::set_permissions(self.model(), Permissions::from_mode(READ_ONLY))
     }
 }
