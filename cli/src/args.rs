@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use veilsum_common::ids::{RunId, SiteName};
+use veilsum_common::limits::MAX_ELEMENTS;
 use veilsum_common::time::Span;
 use veilsum_daemon::identity::Role;
 use veilsum_proto::convert;
@@ -389,17 +390,20 @@ pub(crate) struct VerifyFault {
 /// Runs the built-in example trainer once.
 #[derive(Debug, Args)]
 pub(crate) struct Trainer {
+    /// The synthetic update of a model of this many parameters
+    #[arg(long, value_name = "N", exclusive = true)]
+    pub params: Option<u64>,
     /// Data and model
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, default_value = "digits")]
     pub data: Data,
     /// Number of sites among which the rows are shared out
-    #[arg(long)]
+    #[arg(long, default_value_t = 1)]
     pub sites: usize,
     /// Which of them this is, from 0
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     pub site: usize,
     /// Seed of the split
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Do not end round N while the file `round-N` is in this directory
     #[arg(long, value_name = "DIR")]
@@ -412,6 +416,9 @@ pub(crate) struct Demo {
     /// Data and model
     #[arg(long, value_enum, default_value = "digits")]
     pub data: Data,
+    /// No training: a synthetic model of this many F32 parameters, to see what its size costs here
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MAX_ELEMENTS), conflicts_with_all = ["data", "drop", "plain", "seed"])]
+    pub params: Option<u64>,
     /// Number of sites; fewer than 5 weaken what masking can hide
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub sites: u32,

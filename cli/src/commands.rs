@@ -11,6 +11,7 @@ pub(crate) mod faults;
 pub(crate) mod model;
 pub(crate) mod participant;
 pub(crate) mod run;
+pub(crate) mod synthetic;
 pub(crate) mod trainer;
 pub(crate) mod verify_fault;
 

@@ -262,7 +262,8 @@ fn demo_code(error: &DemoError) -> &'static str {
         DemoError::Model(_)
         | DemoError::Run(_)
         | DemoError::Quantise(_)
-        | DemoError::Tensors(_) => "INTERNAL",
+        | DemoError::Tensors(_)
+        | DemoError::Inexact { .. } => "INTERNAL",
     }
 }
 

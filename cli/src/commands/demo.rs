@@ -3,7 +3,8 @@
 //! The path: [`plan`] checks what was asked → [`directory`] makes room → [`federation`] makes keys, certificates and configurations, with
 //! the code of `ca` and `csr` → [`processes`] starts this very executable as coordinator and participants → [`drive`] submits the run and
 //! follows it, and [`mod@drop`] kills sites if asked to → [`report`] shows what came out and what it cost. The daemons know nothing of a demo:
-//! no flag or key of theirs makes masks predictable or leaves one out. [`plain`] is the comparison without masks, and starts no daemon.
+//! no flag or key of theirs makes masks predictable or leaves one out. [`plain`] is the comparison without masks, and starts no daemon;
+//! [`size`] the same without learning, for a model of any size.
 
 mod directory;
 mod drive;
@@ -16,6 +17,7 @@ mod plan;
 mod processes;
 mod progress;
 mod report;
+mod size;
 
 use veilsum_trainers::{Model, Reference};
 
@@ -32,15 +34,15 @@ use report::{Report, Scores};
 
 /// Does what `veilsum demo` was asked for.
 pub(crate) fn run(demo: args::Demo, form: Form) -> Result<Output, Error> {
+    if let Some(params) = demo.params {
+        return size(params, &demo, form);
+    }
     let plan = Plan::new(&demo)?;
     for warning in plan.warnings() {
         warn(&warning);
     }
     let directory = Directory::prepare(&demo.out)?;
-    let show = Show {
-        verbose: demo.verbose,
-        bar: form == Form::Text && !demo.verbose,
-    };
+    let show = shown(&demo, form);
     let trained = if demo.plain {
         plain::train(&plan, show).map_err(Error::from)
     } else {
@@ -61,6 +63,23 @@ pub(crate) fn run(demo: args::Demo, form: Form) -> Result<Output, Error> {
         directory: directory.path(),
     }
     .output())
+}
+
+/// `veilsum demo --params`.
+fn size(params: u64, demo: &args::Demo, form: Form) -> Result<Output, Error> {
+    let directory = Directory::prepare(&demo.out)?;
+    let done = block_on(size::run(params, demo, &directory, shown(demo, form)));
+    if !demo.keep {
+        directory.tidy(size::MODEL)?;
+    }
+    done
+}
+
+fn shown(demo: &args::Demo, form: Form) -> Show {
+    Show {
+        verbose: demo.verbose,
+        bar: form == Form::Text && !demo.verbose,
+    }
 }
 
 /// What the models can do on the rows that nobody trained with.

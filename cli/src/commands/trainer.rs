@@ -10,6 +10,7 @@ use rustix::process::getppid;
 use veilsum_trainers::{HookEnv, HookError, Recipe, run_hook};
 
 use crate::args::{Data, Trainer};
+use crate::commands::synthetic;
 use crate::error::Error;
 use crate::render::{self, Output};
 
@@ -52,6 +53,9 @@ impl From<HookError> for Failed {
 
 fn train(trainer: &Trainer) -> Result<(), Failed> {
     let files = HookEnv::from_env()?;
+    if let Some(params) = trainer.params {
+        return fill(params, &files);
+    }
     let wrong = |message: String| Failed {
         message,
         exit: EX_CONFIG,
@@ -71,6 +75,17 @@ fn train(trainer: &Trainer) -> Result<(), Failed> {
         None => Ok(()),
         Some(dir) => wait_while_held(dir),
     }
+}
+
+/// Writes the synthetic update, whatever the model is.
+fn fill(params: u64, files: &HookEnv) -> Result<(), Failed> {
+    let result = serde_json::json!({"num_examples": 1});
+    let written = synthetic::write_update(&files.update_out, params)
+        .and_then(|()| std::fs::write(&files.result_out, result.to_string()));
+    written.map_err(|error| Failed {
+        message: format!("the synthetic update cannot be written: {error}"),
+        exit: 1,
+    })
 }
 
 /// Waits while the file of this round is there, and no longer than the process that started us lives.

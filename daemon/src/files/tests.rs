@@ -158,7 +158,10 @@ fn a_file_is_read_anywhere_and_one_that_shrank_gives_an_error() {
 fn a_draft_keeps_the_holes_of_a_file() {
     use std::os::unix::fs::MetadataExt as _;
     let directory = tempfile::tempdir().unwrap();
-    let (path, copy) = (directory.path().join("holes"), directory.path().join("copy"));
+    let (path, copy) = (
+        directory.path().join("holes"),
+        directory.path().join("copy"),
+    );
     let file = File::create(&path).unwrap();
     file.set_len(8 << 20).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"abc", 3 << 20).unwrap();

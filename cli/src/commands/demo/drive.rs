@@ -12,7 +12,7 @@ use veilsum_proto::pb::RunState;
 use super::DemoError;
 use super::directory::{Directory, METRICS};
 use super::drop::Dropper;
-use super::federation::Federation;
+use super::federation::{Federation, site_name};
 use super::plan::{INITIAL, Plan};
 use super::processes::{Processes, Role};
 use super::progress::{Progress, Show, interrupted};
@@ -64,12 +64,13 @@ struct Demo<'a> {
 impl Demo<'_> {
     async fn train(&mut self) -> Result<Trained, Error> {
         let started = Instant::now();
-        let federation = Federation::create(self.plan, self.directory)?;
+        let initial = self.directory.write(INITIAL, &self.plan.initial_model)?;
+        let federation = Federation::create(&self.plan.cast(), self.directory)?;
         let client = self.start(&federation).await?;
         let created = client
             .create(
                 self.plan.study_text.clone(),
-                Reading::open(&self.directory.path().join(INITIAL))?,
+                Reading::open(&initial)?,
                 fresh_request_id(),
             )
             .await?;
@@ -103,13 +104,13 @@ impl Demo<'_> {
             &federation.coordinator_config(),
         )?;
         let address = self.processes.address(COORDINATOR).await?;
-        federation.configure_sites(self.plan, &self.executable, address)?;
+        federation.configure_sites(&self.plan.cast(), &self.executable, address)?;
         Client::open(&federation.connection(address))
     }
 
     fn start_sites(&mut self, federation: &Federation) -> Result<(), DemoError> {
         for site in 0..self.plan.sites {
-            let name = self.plan.site_name(site);
+            let name = site_name(site);
             self.processes.start(
                 name.as_str(),
                 Role::Participant,

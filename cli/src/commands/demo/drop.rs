@@ -13,7 +13,7 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::ParticipantState;
 
 use super::DemoError;
-use super::federation::Federation;
+use super::federation::{Federation, site_name};
 use super::plan::Plan;
 use super::processes::{Processes, Role};
 use crate::commands::trainer::hold_file;
@@ -45,7 +45,7 @@ impl<'a> Dropper<'a> {
             None | Some(0) => return Ok(None),
             Some(dropped) => dropped as usize,
         };
-        let names: Vec<SiteName> = (0..plan.sites).map(|site| plan.site_name(site)).collect();
+        let names: Vec<SiteName> = (0..plan.sites).map(site_name).collect();
         for name in &names {
             let dir = federation.hold(name);
             fs::create_dir_all(&dir).map_err(|source| DemoError::Io { path: dir, source })?;

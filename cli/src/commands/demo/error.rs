@@ -37,6 +37,11 @@ pub(crate) enum DemoError {
         sites: u32,
         limit: u32,
     },
+    /// A sum that is not what was sent.
+    #[error(
+        "parameter {index} became {have} instead of {need}: the sum is wrong; this is a bug, please report it"
+    )]
+    Inexact { index: u64, have: f32, need: f32 },
     /// The directory is somebody else's.
     #[error("{} {problem}", path.display())]
     Directory { path: PathBuf, problem: Problem },

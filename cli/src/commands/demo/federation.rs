@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 use veilsum_common::SiteName;
+use veilsum_common::study::Study;
 use veilsum_coordinator::ca::{Authority, CERTIFICATE_FILE};
 use veilsum_daemon::clock;
 use veilsum_daemon::identity::Role;
@@ -22,10 +23,44 @@ use veilsum_secagg::keys::MemberId;
 
 use super::DemoError;
 use super::directory::Directory;
-use super::plan::{INITIAL, Plan};
 use crate::args::{CaIssue, Connection, Data};
-use crate::commands::{ca, csr};
+use crate::commands::{ca, csr, synthetic};
 use crate::error::Error;
+
+/// Who plays, and what.
+pub(super) struct Cast<'a> {
+    /// Number of sites.
+    pub sites: u32,
+    /// `policy.min_cohort` of every site.
+    pub min_cohort: u32,
+    /// The study file.
+    pub study_text: &'a str,
+    /// The same, checked.
+    pub study: &'a Study,
+    /// What the sites' trainers do.
+    pub work: Work,
+}
+
+/// What a trainer does.
+#[derive(Clone, Copy)]
+pub(super) enum Work {
+    /// Learns from bundled data.
+    Learn {
+        data: Data,
+        seed: u64,
+        /// Whether the demo keeps rounds from closing.
+        held: bool,
+    },
+    /// Writes the synthetic update.
+    Fill { params: u64 },
+}
+
+/// A site's name, counted from 0.
+pub(super) fn site_name(site: u32) -> SiteName {
+    format!("site-{}", site + 1)
+        .parse()
+        .expect("a lower-case word, a dash and a number are a site's name")
+}
 
 /// A federation on disk.
 pub(super) struct Federation {
@@ -36,7 +71,7 @@ pub(super) struct Federation {
 
 impl Federation {
     /// Makes every key and certificate, the coordinator's configuration and the study.
-    pub(super) fn create(plan: &Plan, directory: &Directory) -> Result<Self, Error> {
+    pub(super) fn create(cast: &Cast<'_>, directory: &Directory) -> Result<Self, Error> {
         let dir = directory.path().to_owned();
         Authority::init(&dir.join(CA), TRUST_DOMAIN, "demo", clock::now())?;
         let federation = Self {
@@ -45,10 +80,9 @@ impl Federation {
         };
         federation.enrol_transport(COORDINATOR, Role::Coordinator)?;
         federation.enrol_transport(OPERATOR, Role::Operator)?;
-        let sites = (0..plan.sites).map(|site| federation.enrol_site(plan.site_name(site)));
+        let sites = (0..cast.sites).map(|site| federation.enrol_site(site_name(site)));
         let sites = sites.collect::<Result<_, _>>()?;
-        directory.write("study.toml", plan.study_text.as_bytes())?;
-        directory.write(INITIAL, &plan.initial_model)?;
+        directory.write("study.toml", cast.study_text.as_bytes())?;
         directory.write(
             "coordinator/coordinator.toml",
             coordinator_toml().to_string().as_bytes(),
@@ -62,12 +96,12 @@ impl Federation {
     /// Writes every site.toml, now that the coordinator's address is known.
     pub(super) fn configure_sites(
         &self,
-        plan: &Plan,
+        cast: &Cast<'_>,
         executable: &Path,
         coordinator: SocketAddr,
     ) -> Result<(), DemoError> {
         for (site, (name, _)) in self.sites.iter().enumerate() {
-            let toml = self.site_toml(plan, executable, coordinator, site);
+            let toml = self.site_toml(cast, executable, coordinator, site);
             let path = self.site_config(name);
             fs::write(&path, toml.to_string()).map_err(|source| DemoError::Io { path, source })?;
         }
@@ -144,7 +178,7 @@ impl Federation {
 
     fn site_toml(
         &self,
-        plan: &Plan,
+        cast: &Cast<'_>,
         executable: &Path,
         coordinator: SocketAddr,
         site: usize,
@@ -157,7 +191,7 @@ impl Federation {
         set(&mut toml, "organisation", format!("Organisation of {name}"));
         set(&mut toml, "data_dir", "data");
         set(&mut toml, "tls", tls(name.as_str()));
-        let studies = vec![Value::from(plan.study.digest().to_string())];
+        let studies = vec![Value::from(cast.study.digest().to_string())];
         set(
             &mut toml,
             "approve",
@@ -172,10 +206,13 @@ impl Federation {
         set(
             &mut toml,
             "policy",
-            table([("min_cohort", Value::Integer(plan.min_cohort.into()))]),
+            table([
+                ("min_cohort", Value::Integer(cast.min_cohort.into())),
+                ("max_update", max_update(cast.work).into()),
+            ]),
         );
         let command = self
-            .trainer(plan, executable, site)
+            .trainer(cast, executable, site)
             .into_iter()
             .map(Value::from)
             .collect::<Vec<_>>();
@@ -188,30 +225,35 @@ impl Federation {
         toml
     }
 
-    fn trainer(&self, plan: &Plan, executable: &Path, site: usize) -> Vec<String> {
-        let data = match plan.data {
-            Data::Digits => "digits",
-            Data::BreastCancer => "breast-cancer",
-        };
-        let numbers = [
-            ("--sites", u64::from(plan.sites)),
-            ("--site", site as u64),
-            ("--seed", plan.seed),
-        ];
-        let mut command = vec![
-            executable.display().to_string(),
-            "trainer".to_owned(),
-            "--data".to_owned(),
-            data.to_owned(),
-        ];
-        for (flag, number) in numbers {
-            command.extend([flag.to_owned(), number.to_string()]);
-        }
-        if plan.dropped.is_some() {
-            let hold = self.hold(&self.sites[site].0);
-            command.extend(["--hold".to_owned(), hold.display().to_string()]);
+    fn trainer(&self, cast: &Cast<'_>, executable: &Path, site: usize) -> Vec<String> {
+        let mut command = vec![executable.display().to_string(), "trainer".to_owned()];
+        let mut flag = |name: &str, value: String| command.extend([name.to_owned(), value]);
+        match cast.work {
+            Work::Fill { params } => flag("--params", params.to_string()),
+            Work::Learn { data, seed, held } => {
+                let data = match data {
+                    Data::Digits => "digits",
+                    Data::BreastCancer => "breast-cancer",
+                };
+                flag("--data", data.to_owned());
+                flag("--sites", cast.sites.to_string());
+                flag("--site", site.to_string());
+                flag("--seed", seed.to_string());
+                if held {
+                    let hold = self.hold(&self.sites[site].0);
+                    flag("--hold", hold.display().to_string());
+                }
+            }
         }
         command
+    }
+}
+
+/// What a site lets out at most: the default, or the synthetic model with its header.
+fn max_update(work: Work) -> String {
+    match work {
+        Work::Learn { .. } => "2 GiB".to_owned(),
+        Work::Fill { params } => format!("{} B", synthetic::file_bytes(params)),
     }
 }
 

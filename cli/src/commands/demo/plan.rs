@@ -1,13 +1,14 @@
 //! What is going to happen, every number checked before anything is made or started.
 
+use veilsum_common::RunId;
 use veilsum_common::limits::{DEFAULT_COHORT, MAX_COHORT, MIN_COHORT};
 use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
-use veilsum_common::{RunId, SiteName};
 use veilsum_secagg::params::Params;
 use veilsum_trainers::{FileKind, Partition, Recipe};
 
 use super::DemoError;
+use super::federation::{Cast, Work};
 use crate::args::{self, Data};
 use crate::commands::trainer;
 
@@ -41,20 +42,11 @@ pub(super) struct Plan {
 impl Plan {
     /// Checks what was typed.
     pub(super) fn new(demo: &args::Demo) -> Result<Self, DemoError> {
-        let sites = demo.sites;
-        match sites {
-            2 => return Err(DemoError::TwoSites { sites }),
-            MIN_COHORT..=MAX_COHORT => {}
-            _ => return Err(DemoError::Sites { sites }),
-        }
+        let sites = check_sites(demo.sites)?;
         let (recipe, seed) = (trainer::recipe(demo.data), demo.seed);
         let partition = recipe.partition(sites as usize, seed)?;
         let rounds = demo.rounds.unwrap_or(recipe.rounds);
-        let min_cohort = if sites < DEFAULT_COHORT {
-            MIN_COHORT
-        } else {
-            DEFAULT_COHORT
-        };
+        let min_cohort = min_cohort(sites);
         let dropped = demo.drop.map(|rate| share(rate, sites)).transpose()?;
         let settings = Settings {
             recipe,
@@ -108,11 +100,19 @@ impl Plan {
         )?)
     }
 
-    /// A site's name, counted from 0.
-    pub(super) fn site_name(&self, site: u32) -> SiteName {
-        format!("site-{}", site + 1)
-            .parse()
-            .expect("a lower-case word, a dash and a number are a site's name")
+    /// What the federation is made from.
+    pub(super) fn cast(&self) -> Cast<'_> {
+        Cast {
+            sites: self.sites,
+            min_cohort: self.min_cohort,
+            study_text: &self.study_text,
+            study: &self.study,
+            work: Work::Learn {
+                data: self.data,
+                seed: self.seed,
+                held: self.dropped.is_some(),
+            },
+        }
     }
 
     fn check_dropouts(&self) -> Result<(), DemoError> {
@@ -129,6 +129,24 @@ impl Plan {
                 limit,
             })
         }
+    }
+}
+
+/// A number of sites among which masks can hide anything.
+pub(super) fn check_sites(sites: u32) -> Result<u32, DemoError> {
+    match sites {
+        2 => Err(DemoError::TwoSites { sites }),
+        MIN_COHORT..=MAX_COHORT => Ok(sites),
+        _ => Err(DemoError::Sites { sites }),
+    }
+}
+
+/// `policy.min_cohort` of every site: no laxer than it has to be.
+pub(super) fn min_cohort(sites: u32) -> u32 {
+    if sites < DEFAULT_COHORT {
+        MIN_COHORT
+    } else {
+        DEFAULT_COHORT
     }
 }
 

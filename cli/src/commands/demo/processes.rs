@@ -185,12 +185,21 @@ impl Processes {
 
     /// Resident memory of the processes of a role now, in bytes: the most of any one.
     pub(super) fn resident_bytes_max(&self, role: Role) -> Option<u64> {
+        self.most(role, &["VmRSS:"])
+    }
+
+    /// The same without pages of files.
+    pub(super) fn anonymous_bytes_max(&self, role: Role) -> Option<u64> {
+        self.most(role, &["RssAnon:", "RssShmem:"])
+    }
+
+    fn most(&self, role: Role, lines: &[&str]) -> Option<u64> {
         let pids = self
             .running
             .values()
             .filter(|process| process.role == role)
             .filter_map(|process| process.child.id());
-        pids.filter_map(resident_bytes).max()
+        pids.filter_map(|pid| status_bytes(pid, lines)).max()
     }
 
     /// What the logs said so far.
@@ -271,14 +280,14 @@ fn terminate(child: &Child) {
     }
 }
 
-/// VmRSS of a process, as the kernel tells it.
-fn resident_bytes(pid: u32) -> Option<u64> {
+/// The sum of these lines of a process's status, as the kernel tells it.
+fn status_bytes(pid: u32, names: &[&str]) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+    let kib = names.iter().map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kib.sum::<Option<u64>>().map(|kib| kib * 1024)
 }
 
 /// A coordinator starts in a tenth of a second; a loaded machine may need more.
