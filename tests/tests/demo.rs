@@ -189,6 +189,29 @@ fn the_comparison_without_masks_says_that_it_has_none() {
     );
 }
 
+/// A vector of several parts, the last of them short.
+#[test]
+fn a_synthetic_model_of_some_size_is_summed_exactly_in_every_parameter() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = "--params 9000000 --sites 3 --rounds 2";
+    let output = demo(dir.path(), flags).output().unwrap();
+    let data = data(&output);
+    assert_eq!(data["exact"], true);
+    assert_eq!(data["rounds"], 2);
+    // 16 bits and two for the sum of three; header, digests and trailer beside them
+    let sent = data["bytes_up_per_site_round"].as_f64().unwrap();
+    let floor = 9e6 * 18.0 / 8.0;
+    assert!((floor..1.01 * floor).contains(&sent), "{data}");
+    for role in ["participant", "coordinator"] {
+        let peak = data[format!("{role}_peak_anonymous_mb")].as_f64().unwrap();
+        assert!(peak > 0.0, "{data}");
+    }
+    assert_eq!(
+        entries(dir.path()),
+        [".veilsum-demo", "logs", "synthetic.safetensors"]
+    );
+}
+
 #[test]
 fn three_sites_are_warned_of_and_two_are_refused() {
     let dir = tempfile::tempdir().unwrap();
