@@ -61,25 +61,8 @@ impl Training {
             elapsed_ms = exit.elapsed.0,
             "trainer finished"
         );
-        match exit.outcome {
-            Outcome::Contribute => {}
-            Outcome::SitOut => {
-                tracing::info!(
-                    round = self.round,
-                    "the trainer exited with code 75: sitting this round out"
-                );
-                return failed(Decline::NotNow);
-            }
-            Outcome::LeaveRun => {
-                tracing::warn!(
-                    round = self.round,
-                    "the trainer exited with code 78: it is not started again in this run"
-                );
-                return Some(Err(Sitting {
-                    why: Decline::NotNow,
-                    retire: true,
-                }));
-            }
+        if let Err(sitting) = decided(exit.outcome, self.round) {
+            return Some(Err(sitting));
         }
         let (round, max_update_bytes) = (self.round, self.site.policy.max_update_bytes);
         let pinned = tokio::task::spawn_blocking(move || {
@@ -100,6 +83,28 @@ impl Training {
                 tracing::error!(round, %error, "the update is refused; sitting this round out");
                 failed(Decline::UpdateRefused)
             }
+        }
+    }
+}
+
+/// Whether there is an update, by what the trainer decided.
+fn decided(outcome: Outcome, round: u64) -> Result<(), Sitting> {
+    let why = Decline::NotNow;
+    match outcome {
+        Outcome::Contribute => Ok(()),
+        Outcome::SitOut => {
+            tracing::info!(
+                round,
+                "the trainer exited with code 75: sitting this round out"
+            );
+            Err(Sitting { why, retire: false })
+        }
+        Outcome::LeaveRun => {
+            tracing::warn!(
+                round,
+                "the trainer exited with code 78: it is not started again in this run"
+            );
+            Err(Sitting { why, retire: true })
         }
     }
 }
