@@ -10,7 +10,9 @@ use veilsum_secagg::context::{Attempt, Roster};
 use veilsum_secagg::coordinator::{self, Commits};
 use veilsum_secagg::holder::{Idle, OpenedShares};
 use veilsum_secagg::keys::{BindingClaim, Identity, Seed};
-use veilsum_secagg::message::{Announcement, Cohort, SurvivorItem, UnmaskList, UploadTrailer};
+use veilsum_secagg::message::{
+    Advertisement, Announcement, Cohort, SurvivorItem, UnmaskList, UploadTrailer,
+};
 use veilsum_secagg::params::{Params, RunConfig, round_config_hash};
 use veilsum_secagg::participant::{AwaitingRoster, Binding, Committed, Masking, OwnShares};
 use veilsum_secagg::{Bitmap, Certificate, Digest, PROTOCOL_VERSION};
@@ -19,6 +21,7 @@ use veilsum_secagg::{Bitmap, Certificate, Digest, PROTOCOL_VERSION};
 pub struct Cast {
     pub attempt: Arc<Attempt>,
     pub identities: Vec<Identity>,
+    pub advertisements: Vec<Advertisement>,
     pub commits: Commits,
     pub cohort: Cohort,
     pub masking: Vec<Masking>,
@@ -36,14 +39,15 @@ impl Cast {
     /// Of `n` sites with updates of `elements` elements.
     pub fn new(n: u8, elements: u64) -> Self {
         let params = Arc::new(Params::new(config(n, elements)).expect("settings of a usual study"));
-        let (identities, attempt, sites) = attempt(&params, n);
+        let (identities, advertisements, sites) = members(&params, n);
+        let attempt = attempt(&params, &advertisements);
         let (mut states, mut commits) = (Vec::new(), Commits::new());
         let (mut inbound, mut own) = (Vec::new(), Vec::new());
         for ((me, site), identity) in (0..).zip(sites).zip(&identities) {
             let channels = site.accept(attempt.roster()).expect("the roster is whole");
             let (_, keys) = channels.advance(&attempt, me).expect("the first attempt");
-            let seed = Seed::new(Digest::of_bulk(format!("attempt {me}").as_bytes()).0);
-            let state = Committed::new(Arc::clone(&attempt), me, &seed).expect("a member");
+            let state =
+                Committed::new(Arc::clone(&attempt), me, &attempt_seed(me)).expect("a member");
             let commit = state.commit(identity, &keys.outbound).expect("all keys");
             commits.insert(me, commit);
             own.push(state.own_shares());
@@ -59,6 +63,7 @@ impl Cast {
         Self {
             attempt,
             identities,
+            advertisements,
             commits,
             cohort,
             masking,
@@ -131,20 +136,35 @@ impl Cast {
     }
 }
 
-fn attempt(params: &Arc<Params>, n: u8) -> (Vec<Identity>, Arc<Attempt>, Vec<AwaitingRoster>) {
+/// What a site draws for an epoch.
+pub fn epoch_seed(me: u32) -> Seed {
+    Seed::new(Digest::of_bulk(format!("epoch {me}").as_bytes()).0)
+}
+
+/// What a site draws for an attempt.
+pub fn attempt_seed(me: u32) -> Seed {
+    Seed::new(Digest::of_bulk(format!("attempt {me}").as_bytes()).0)
+}
+
+fn members(params: &Params, n: u8) -> (Vec<Identity>, Vec<Advertisement>, Vec<AwaitingRoster>) {
     let mut identities: Vec<_> = (1..=n)
         .map(|k| Identity::from_seed(&Seed::new([k; 32])))
         .collect();
     identities.sort_by_key(|identity| identity.public().id());
     let (mut sites, mut advertisements) = (Vec::new(), Vec::new());
-    for (k, identity) in (0_u64..).zip(&identities) {
-        let seed = Seed::new(Digest::of_bulk(format!("epoch {k}").as_bytes()).0);
-        let (site, advertisement) = AwaitingRoster::new(params, 1, identity, &binding(), &seed);
+    for (me, identity) in (0..).zip(&identities) {
+        let (site, advertisement) =
+            AwaitingRoster::new(params, 1, identity, &binding(), &epoch_seed(me));
         sites.push(site);
         advertisements.push(advertisement);
     }
-    let roster = Roster::new(Arc::clone(params), 1, &advertisements).expect("n different sites");
+    (identities, advertisements, sites)
+}
+
+fn attempt(params: &Arc<Params>, advertisements: &[Advertisement]) -> Arc<Attempt> {
+    let roster = Roster::new(Arc::clone(params), 1, advertisements).expect("n different sites");
     let roster = Arc::new(roster);
+    let n = roster.len();
     let announcement = Announcement {
         epoch_ctx: roster.ctx(),
         round: 1,
@@ -153,17 +173,16 @@ fn attempt(params: &Arc<Params>, n: u8) -> (Vec<Identity>, Arc<Attempt>, Vec<Awa
         model_hash: Digest::of_bulk(b"model"),
         prev_result_hash: Digest::ZERO,
         roundcfg_hash: round_config_hash(b""),
-        holders: Bitmap::full(n.into()),
-        threshold: params.threshold(n.into(), n.into()),
+        holders: Bitmap::full(n),
+        threshold: params.threshold(n, n),
         commit_by_ms: 1,
         submit_by_ms: 2,
         expires_ms: 3,
     };
-    let attempt = Attempt::new(roster, announcement).expect("the usual attempt");
-    (identities, Arc::new(attempt), sites)
+    Arc::new(Attempt::new(roster, announcement).expect("the usual attempt"))
 }
 
-fn binding() -> Binding {
+pub fn binding() -> Binding {
     Binding {
         claim: BindingClaim {
             organisation: "org".into(),

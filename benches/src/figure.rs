@@ -20,6 +20,11 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// The id without the variant.
+    pub fn row(&self) -> &str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+
     pub fn json(&self) -> serde_json::Value {
         json!({
             "id": self.id,
@@ -53,7 +58,8 @@ impl Clock {
         Duration::try_from(time).expect("a clock does not show negative times")
     }
 
-    fn seconds(self, work: &mut dyn FnMut()) -> f64 {
+    /// How long `work` takes.
+    pub fn seconds(self, work: &mut dyn FnMut()) -> f64 {
         let start = self.now();
         work();
         (self.now() - start).as_secs_f64()
@@ -72,10 +78,15 @@ pub fn ratio(clock: Clock, over: &mut dyn FnMut(), under: &mut dyn FnMut()) -> (
             first.unwrap_or_else(|| clock.seconds(over)) / under
         })
         .collect();
-    ratios.sort_by(f64::total_cmp);
-    let at = |share: usize| ratios[share * (REPETITIONS - 1) / 4];
+    middle(&mut ratios)
+}
+
+/// Median and quartiles of measurements.
+pub fn middle(measured: &mut [f64]) -> (f64, [f64; 2]) {
+    measured.sort_by(f64::total_cmp);
+    let at = |share: usize| measured[share * (measured.len() - 1) / 4];
     (at(2), [at(1), at(3)])
 }
 
 /// Odd, so that the median is one of them.
-const REPETITIONS: usize = 21;
+pub const REPETITIONS: usize = 21;
