@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -46,13 +47,17 @@ pub const ROWS: &[Row] = &[
     ),
     (
         "P4a",
-        "Flower SecAgg+'s masking over ours, 100 sites, 1e6 parameters",
+        "Flower SecAgg+'s time for a site's masking over ours; the limit is for 100 sites, 1e6 parameters",
         Limit::AtLeast(8.0),
     ),
-    ("P4b", "the same with keys and shares", Limit::AtLeast(20.0)),
+    (
+        "P4b",
+        "the same with all keys and shares",
+        Limit::AtLeast(20.0),
+    ),
     (
         "P5a",
-        "Flower SecAgg+'s unmasking over ours, 100 sites, 1e6 parameters, nobody lost",
+        "Flower SecAgg+'s time for the server's unmasking over ours, 100 sites, 1e6 parameters, nobody lost",
         Limit::AtLeast(100.0),
     ),
     ("P5b", "the same with 10 sites lost", Limit::AtLeast(100.0)),
@@ -113,7 +118,10 @@ pub fn run(root: &Path, only: &[&str]) -> Result<String, Error> {
         "veilsum-benches",
         "--",
     ];
-    answer(cargo().args(flags).args(only).current_dir(root))
+    // what is skipped is said on standard error
+    let mut command = cargo();
+    command.args(flags).args(only).current_dir(root);
+    answer(command.stderr(Stdio::inherit()))
 }
 
 /// Runs everything and writes [`PAGE`].
@@ -121,8 +129,23 @@ pub fn run(root: &Path, only: &[&str]) -> Result<String, Error> {
 /// # Errors
 /// As [`run`], or if the page cannot be written.
 pub fn write(root: &Path) -> Result<String, Error> {
-    let figures = figures(&run(root, &[])?)?;
-    let page = page(&figures, &machine());
+    write_page(root, &run(root, &[])?)
+}
+
+/// Writes [`PAGE`] from a file of lines that [`run`] gave before on this machine.
+///
+/// # Errors
+/// If the file cannot be read, a line is not what it should be, or the page cannot be written.
+pub fn write_from(root: &Path, file: &Path) -> Result<String, Error> {
+    let lines = fs::read_to_string(file).map_err(|source| Error::File {
+        path: file.to_owned(),
+        source,
+    })?;
+    write_page(root, &lines)
+}
+
+fn write_page(root: &Path, lines: &str) -> Result<String, Error> {
+    let page = page(&figures(lines)?, &machine());
     let path = root.join(PAGE);
     fs::write(&path, &page).map_err(|source| Error::File { path, source })?;
     Ok(page)
@@ -255,15 +278,7 @@ const FEATURES: &[&str] = &[
     "aes", "vaes", "avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl",
 ];
 
-const BEGINNING: &str = "\
-# Benchmarks
-
-How near veilsum is to what the machine can do, and to what others do. Every figure is a ratio of two things measured in the same
-run, turn by turn: its median over 21 turns, and the quartiles. Times of one thread are processor time of that thread, so that
-what others do on the machine in between does not count; work of several threads is measured on the wall.
-
-This page is written by `cargo xtask bench`. One figure alone, as JSON: `cargo xtask bench --only P1 --json`.
-";
+const BEGINNING: &str = include_str!("bench/beginning.md");
 
 #[cfg(test)]
 mod tests;

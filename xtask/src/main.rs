@@ -1,5 +1,6 @@
 //! `cargo xtask …`: reads the command line and calls the library.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use xtask::{Error, attacks, bench, codegen, licences, root, sizes, steps};
@@ -14,6 +15,7 @@ cargo xtask codegen [--check]   Rust code from the .proto files; with --check: i
 cargo xtask bench               every figure against its limit; writes docs/benchmarks.md
 cargo xtask bench --only P1,P9 --json
                                 these figures alone, one JSON object a line; nothing is written
+cargo xtask bench --from FILE   writes docs/benchmarks.md from such lines, measured before on this machine
 cargo xtask sizes               lengths of files and functions, for review";
 
 fn main() -> ExitCode {
@@ -52,6 +54,9 @@ fn run(words: &[&str]) -> Option<Result<(), Error>> {
         ["bench"] => bench::write(&root).map(|page| print!("{page}")),
         ["bench", "--only", id] | ["bench", "--only", id, "--json"] => {
             bench::run(&root, &id.split(',').collect::<Vec<_>>()).map(|lines| print!("{lines}"))
+        }
+        ["bench", "--from", file] => {
+            bench::write_from(&root, Path::new(file)).map(|page| print!("{page}"))
         }
         ["bench", "--json"] => bench::run(&root, &[]).map(|lines| print!("{lines}")),
         ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
