@@ -72,6 +72,9 @@ pub enum Error {
     /// Attacks that are not shown to fail.
     #[error("not shown to be stopped: {}", .0.join(", "))]
     Attacks(Vec<String>),
+    /// Kernels that need more instructions than was written down.
+    #[error("kernels need more instructions than benches/instructions.txt says ({}); if that is meant, `cargo xtask instructions --write` and commit it", .0.join("; "))]
+    Instructions(Vec<String>),
     /// Dependencies break the rules of `deny.toml`.
     #[error("dependencies break the rules of deny.toml:\n{}", .0.join("\n"))]
     Dependencies(Vec<String>),

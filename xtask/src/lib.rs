@@ -8,6 +8,7 @@ pub mod bench;
 pub mod cargo;
 pub mod codegen;
 pub mod error;
+pub mod instructions;
 pub mod licences;
 pub mod sizes;
 pub mod steps;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use xtask::{Error, attacks, bench, codegen, licences, root, sizes, steps};
+use xtask::{Error, attacks, bench, codegen, instructions, licences, root, sizes, steps};
 
 const USAGE: &str = "\
 cargo xtask ci                  everything below, in the order of continuous integration
@@ -16,6 +16,8 @@ cargo xtask bench               every figure against its limit; writes docs/benc
 cargo xtask bench --only P1,P9 --json
                                 these figures alone, one JSON object a line; nothing is written
 cargo xtask bench --from FILE   writes docs/benchmarks.md from such lines, measured before on this machine
+cargo xtask instructions [--write]
+                                instructions of each kernel, counted by valgrind, against benches/instructions.txt
 cargo xtask sizes               lengths of files and functions, for review";
 
 fn main() -> ExitCode {
@@ -59,6 +61,8 @@ fn run(words: &[&str]) -> Option<Result<(), Error>> {
             bench::write_from(&root, Path::new(file)).map(|page| print!("{page}"))
         }
         ["bench", "--json"] => bench::run(&root, &[]).map(|lines| print!("{lines}")),
+        ["instructions"] => instructions::check(&root),
+        ["instructions", "--write"] => instructions::write(&root).map(|text| print!("{text}")),
         ["sizes"] => sizes::report(&root).map(|report| print!("{report}")),
         [] | ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::cargo::{answer, cargo};
-use crate::{Error, licences};
+use crate::{Error, instructions, licences};
 
 /// One command of the whole.
 struct Step {
@@ -96,6 +96,7 @@ pub fn ci(root: &Path) -> Result<(), Error> {
     doc(root)?;
     timed("licences", || licences::check(root))?;
     test(root)?;
+    timed("instructions", || instructions::check(root))?;
     timed("work tree", || still_clean(root, &before))?;
     println!(
         "all steps passed in {:.1} s",
