@@ -2,6 +2,7 @@ use super::*;
 
 const LINES: &str = r#"{"id":"P1","value":2.4,"unit":"a / b","against":"bare keystream","quartiles":[2.3,2.5]}
 {"id":"P3","value":1.6,"unit":"a / b","against":"P1","quartiles":[1.5,1.7]}
+{"id":"P4a/n=10","value":3.0,"unit":"a / b","against":"Flower"}
 {"id":"P9/m=19","value":0.5,"unit":"a / b","against":"adding"}"#;
 
 fn row(id: &str) -> String {
@@ -22,6 +23,11 @@ fn a_figure_is_held_against_the_limit_of_its_row() {
         row("P9/m=19").contains("| 0.500 |  | ≥ 0.6 | **no** |"),
         "a variant has its row's limit"
     );
+}
+
+#[test]
+fn a_variant_for_which_no_limit_was_set_keeps_and_breaks_none() {
+    assert!(row("P4a/n=10").ends_with("| 3.000 |  |  |  | Flower |"));
 }
 
 #[test]
