@@ -267,7 +267,7 @@ fn machine() -> String {
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or("unknown");
     format!(
-        "* processor: {}, {cores} virtual cores, {}-{}\n* features: {}\n* average load when the run had ended: {load} (the run itself makes about 1)\n",
+        "* processor: {}, {cores} virtual cores, {}-{}\n* features: {}\n* average load when this page was written: {load} (a run makes about 1 itself)\n",
         field("model name"),
         std::env::consts::ARCH,
         std::env::consts::OS,
