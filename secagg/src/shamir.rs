@@ -90,7 +90,6 @@ impl Polynomial {
 
 /// Lagrange coefficients at 0 for one responding set: Σ λ_x · f(x) = f(0).
 pub struct Lagrange {
-    positions: Vec<u32>,
     weights: Vec<Scalar>,
 }
 
@@ -122,18 +121,10 @@ impl Lagrange {
         Scalar::invert_batch_alloc(&mut weights);
         let all: Scalar = xs.iter().product();
         weights.iter_mut().for_each(|weight| *weight *= all);
-        Ok(Self {
-            positions: positions.to_vec(),
-            weights,
-        })
+        Ok(Self { weights })
     }
 
-    /// The positions it was made for.
-    pub fn positions(&self) -> &[u32] {
-        &self.positions
-    }
-
-    /// Joins one share per position, in the order of the positions.
+    /// Joins one share per position, in the order of the positions it was made for.
     pub fn combine(&self, shares: &[&SecretScalar]) -> SecretScalar {
         SecretScalar::hold(
             self.weights

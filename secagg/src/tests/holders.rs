@@ -7,7 +7,7 @@ use super::kit::{Round, World, certificate_of};
 use crate::coordinator;
 use crate::error::{Culprit, Fault};
 use crate::holder::{Aborted, Attested, Idle, OpenedShares, Released, Verdict};
-use crate::message::{SurvivorItem, SurvivorProposal, UnmaskList};
+use crate::message::{Cohort, SurvivorItem, SurvivorProposal, UnmaskList};
 use crate::{Bitmap, Certificate};
 
 /// One holder between its steps.
@@ -252,6 +252,53 @@ fn a_holder_refuses_a_survivor_set_that_breaks_a_rule() {
         refused(Fault::Context("upload of this site"))
     );
     assert_eq!(own(None), Ok(()), "the receipt may still be on its way");
+}
+
+/// Rule 1 compares three things, and any one that differs decides: two cohorts that one announcement could have had.
+#[test]
+fn cohort_shares_and_proposal_are_of_one_cohort_or_nothing_is_judged() {
+    let world = World::new(7);
+    let mut round = world.open();
+    round.commit(0..6);
+    let small = round.cohort();
+    let shares_of_small = round.opened(0, &small).unwrap();
+    let items: Vec<_> = round
+        .uploads(&small, 0..6)
+        .into_values()
+        .map(|upload| upload.item)
+        .collect();
+    let proposal = round.propose(&small, &items).unwrap();
+    let large = round.commit_all();
+    let shares_of_large = round.opened(0, &large).unwrap();
+    let judge = |cohort: &Cohort, opened: &OpenedShares, proposal: &SurvivorProposal| {
+        let idle = round.idle(0);
+        idle.judge(cohort, opened, proposal, &items, None).map(drop)
+    };
+    let refused = Err(Fault::Context("cohort").by_coordinator());
+    assert_eq!(
+        judge(&small, &shares_of_small, &proposal),
+        Ok(()),
+        "the control"
+    );
+    assert_eq!(
+        judge(&large, &shares_of_small, &proposal),
+        refused,
+        "another cohort, of which all survivors are members too"
+    );
+    assert_eq!(
+        judge(&small, &shares_of_large, &proposal),
+        refused,
+        "shares of another cohort"
+    );
+    let over_eight = SurvivorProposal {
+        survivors: Bitmap::of(8, 0..6),
+        ..proposal.clone()
+    };
+    assert_eq!(
+        judge(&small, &shares_of_small, &over_eight),
+        refused,
+        "the same survivors, out of a roster of another size"
+    );
 }
 
 #[test]
