@@ -98,6 +98,12 @@ impl<J: Journal> Context<J> {
         message.map_err(status::broken)
     }
 
+    /// What `told` gives, if the peer takes what it is told before it counts as gone.
+    async fn heard<T>(&self, told: impl Future<Output = T>) -> Result<T, Status> {
+        let told = tokio::time::timeout(self.stall, told).await;
+        told.map_err(|_| status::stalled(self.stall))
+    }
+
     /// Whether another run may begin.
     fn check_running(&self) -> Result<(), Status> {
         let running = |run: &Arc<LiveRun<J>>| run.run().read().state() == State::Running;

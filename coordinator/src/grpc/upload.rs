@@ -6,7 +6,6 @@
 //!
 //! Source: protocol, section 9; commit point 4.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -65,7 +64,13 @@ pub(super) async fn receive<J: Journal>(
     let work = async move {
         // A site that hung up hears nothing more; what it sent is there when it comes again.
         let ended = taking.take(&mut messages, &turn, &answers).await;
-        drop(answers.send(ended.map(answer)).await);
+        drop(turn); // what is still to be said keeps no other upload waiting
+        drop(
+            messages
+                .context
+                .heard(answers.send(ended.map(answer)))
+                .await,
+        );
     };
     // A task of its own: a caller that hangs up now must not leave an upload durable and its entry unwritten.
     tokio::spawn(work);
@@ -156,26 +161,28 @@ impl<J: Journal> Taking<J> {
         let staging = &messages.context.shared.uploads;
         let staged = block_in_place(|| staging.upload(self.slot, self.place.parts()));
         let staged = staged.map_err(|error| status::blob(&error))?;
-        tell(answers, having(staged.have())).await?;
-        let mut intake = Intake::new(staged);
-        let mut closed = pin!(closed(&self.run, &self.round, self.slot.index));
-        let mut replaced = pin!(turn.replaced());
-        loop {
-            let next = tokio::select! {
-                next = messages.piece() => next?,
-                () = &mut replaced => return Err(status::no_turn(&NoTurn::Replaced)),
-                closed = &mut closed => return Err(closed),
-            };
-            match next {
-                Ok(piece) => {
-                    let taken = block_in_place(|| intake.piece(&piece));
-                    if let Some(part) = taken.map_err(|error| status::upload(&error))? {
-                        tell(answers, Answer::Kept(pb::PartKept { part })).await?;
+        let mut intake = Intake::new(Arc::clone(&staged));
+        let pieces = async {
+            messages.tell(answers, having(staged.have())).await?;
+            loop {
+                match messages.piece().await? {
+                    Ok(piece) => {
+                        let taken = block_in_place(|| intake.piece(&piece));
+                        if let Some(part) = taken.map_err(|error| status::upload(&error))? {
+                            let kept = Answer::Kept(pb::PartKept { part });
+                            messages.tell(answers, kept).await?;
+                        }
                     }
+                    Err(trailer) => return Ok::<_, Status>(trailer),
                 }
-                Err(trailer) => return self.accept(messages, &intake, trailer).await,
             }
-        }
+        };
+        let trailer = tokio::select! {
+            trailer = pieces => trailer?,
+            () = turn.replaced() => return Err(status::no_turn(&NoTurn::Replaced)),
+            closed = closed(&self.run, &self.round, self.slot.index) => return Err(closed),
+        };
+        self.accept(messages, &intake, trailer).await
     }
 
     /// Sent again: the same upload hash stands for the same bytes. Another one under the same name changes nothing.
@@ -185,7 +192,8 @@ impl<J: Journal> Taking<J> {
         answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
         known: &Upload,
     ) -> Result<Answer, Status> {
-        tell(answers, having(all(self.place.parts().count()))).await?;
+        let whole = having(all(self.place.parts().count()));
+        messages.tell(answers, whole).await?;
         let trailer = match messages.piece().await? {
             Err(trailer) => trailer,
             Ok(_) => return Err(refused(Rejection::Conflict("upload"))),
@@ -258,15 +266,6 @@ fn all(count: u64) -> Vec<u8> {
         .collect()
 }
 
-async fn tell(
-    answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
-    what: Answer,
-) -> Result<(), Status> {
-    let told = answers.send(Ok(answer(what))).await;
-    // Heard by nobody: the site hung up.
-    told.map_err(|_| status::stopping())
-}
-
 /// The messages of one upload.
 struct Messages<J> {
     stream: Streaming<pb::SubmitMaskedRequest>,
@@ -280,6 +279,17 @@ impl<J: Journal> Messages<J> {
         let message =
             message.ok_or_else(|| status::invalid(&"the upload ended without its trailer"))?;
         required("part", message.part).map_err(status::convert)
+    }
+
+    /// Says something on the way to the receipt. A site that does not listen is silent like one that does not speak.
+    async fn tell(
+        &self,
+        answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+        what: Answer,
+    ) -> Result<(), Status> {
+        let told = self.context.heard(answers.send(Ok(answer(what)))).await?;
+        // Heard by nobody: the site hung up.
+        told.map_err(|_| status::stopping())
     }
 
     async fn header(&mut self) -> Result<pb::UploadHeader, Status> {
@@ -302,4 +312,4 @@ impl<J: Journal> Messages<J> {
 }
 
 /// Answers that wait for a site which does not read them: then nothing more is read from it either.
-const ANSWERS_AHEAD: usize = 4;
+const ANSWERS_AHEAD: usize = 1;

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use tokio_stream::StreamExt as _;
 use tonic::Code;
 use veilsum_engine::round::Event;
 use veilsum_proto::pb;
@@ -254,6 +255,31 @@ async fn an_upload_that_stalls_ends() {
     let refused = sending.refused().await;
     assert_eq!(refused.code(), Code::DeadlineExceeded);
     assert_eq!(reason(&refused), "UPLOAD_STALLED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_reads_no_answers_keeps_nobody_from_uploading() {
+    let soon = Duration::from_millis(50);
+    let world = World::with(3, |context| context.with_uploads(1).with_stall(soon));
+    let open = world.commit(&world.submit(1).await).await;
+    let (deaf, other) = (&open.members[0], &open.members[1]);
+    let mut parts = deaf.upload(&open, 1).parts();
+    parts.pop();
+    let messages = parts
+        .into_iter()
+        .map(|part| pb::SubmitMaskedRequest { part });
+    let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
+    let unread = deaf.calls.clone().submit_masked(messages).await.unwrap();
+    let sent = other.upload(&open, 1);
+    let freed = async {
+        while let Err(refused) = other.send(&sent).await {
+            assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+            tokio::task::yield_now().await;
+        }
+    };
+    let freed = tokio::time::timeout(Duration::from_secs(20), freed).await;
+    freed.expect("its turn ends when it has been silent for as long as it may be");
+    drop(unread);
 }
 
 #[tokio::test(flavor = "multi_thread")]
