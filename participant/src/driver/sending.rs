@@ -7,7 +7,7 @@ mod masked;
 use std::sync::Arc;
 
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
 use veilsum_common::{RunId, RunSpec};
@@ -25,7 +25,7 @@ use super::tasks::{logged, refused};
 use crate::link::{self, Link, LinkError, pause};
 use crate::site::Site;
 use crate::update::Updates;
-use masked::{Fault, Masked, Origin, Sent};
+use masked::{Fault, Masked, Messages, Origin, Sent};
 
 /// An upload that is to be made.
 pub(super) struct Sending {
@@ -132,11 +132,11 @@ impl Call {
 
     /// Makes the call once. What is masked comes back in any case.
     async fn once(&self, masked: Masked) -> Option<Result<Ended, (Masked, LinkError)>> {
-        let (messages, outgoing) = mpsc::channel(PIECES_AHEAD);
+        let (sender, outgoing) = mpsc::channel(PIECES_AHEAD);
         let header = Part::Header(self.header.clone());
         let begin = pb::SubmitMaskedRequest { part: Some(header) };
         // There is room for one message in an empty channel.
-        drop(messages.try_send(begin));
+        drop(sender.try_send(begin));
         let mut answers = match self.link.upload(ReceiverStream::new(outgoing)).await {
             Ok(answers) => answers,
             Err(error) => return Some(Err((masked, error))),
@@ -147,6 +147,8 @@ impl Call {
             Err(error) => return Some(Err((masked, error))),
         };
         let mut masked = masked;
+        let (lasting, over) = watch::channel(());
+        let messages = Messages { sender, over };
         let making = spawn_blocking(move || {
             let sent = masked.send(&have, &messages);
             (masked, sent)
@@ -159,7 +161,7 @@ impl Call {
                 Err(error) => break Err(error),
             }
         };
-        drop(answers); // ends the call, and with it whoever still makes pieces for it
+        drop((answers, lasting)); // ends the call, and with it whoever still makes pieces for it
         let (masked, sent) = making.await.ok()?;
         Some(Ok(Ended {
             masked,

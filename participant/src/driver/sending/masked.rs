@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
 use veilsum_common::RunSpec;
 use veilsum_common::limits::{MASKING_THREADS, PIECE_BYTES};
 use veilsum_common::model::{Checkpoint, Delta, ModelError};
@@ -29,8 +30,26 @@ use zeroize::Zeroizing;
 
 use crate::update::{UpdateError, Updates};
 
-/// The way to the call that sends.
-pub(super) type Messages = mpsc::Sender<pb::SubmitMaskedRequest>;
+/// The way to the call that sends, as long as somebody keeps the other end of `over`: a coordinator that has answered and reads no more
+/// must not hold whoever makes pieces, and the masks with it.
+pub(super) struct Messages {
+    pub(super) sender: mpsc::Sender<pb::SubmitMaskedRequest>,
+    pub(super) over: watch::Receiver<()>,
+}
+
+impl Messages {
+    /// Waits for room; blocks.
+    fn send(&self, message: pb::SubmitMaskedRequest) -> Result<(), Fault> {
+        let mut over = self.over.clone();
+        Handle::current().block_on(async {
+            tokio::select! {
+                biased;
+                _ = over.changed() => Err(Fault::HungUp),
+                sent = self.sender.send(message) => sent.map_err(|_| Fault::HungUp),
+            }
+        })
+    }
+}
 
 /// The hash of an upload and what it is made of.
 pub(super) type Sent = (Digest, UploadParts);
@@ -47,6 +66,14 @@ pub(super) enum Fault {
     /// It cannot be quantised.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
+    /// A chunk that was made before came out differently, and did not leave: two vectors under one mask tell their difference.
+    #[error(
+        "chunk {chunk} of the update is not what it was when it was masked first: the pinned update or the model of the round was changed on this disk"
+    )]
+    Differs {
+        /// Which.
+        chunk: u64,
+    },
     /// The call is over.
     #[error("the call is over")]
     HungUp,
@@ -60,10 +87,32 @@ pub(super) struct Masked {
     parts: Parts,
     /// After the first pass.
     measured: Option<Quantising>,
-    /// By chunk, as far as they were made.
-    hashes: Vec<Option<Digest>>,
+    made: Hashes,
     clipped: u64,
     sent_bytes: u64,
+}
+
+/// Of the masked chunks, as far as they were made. There is one vector under one mask: each chunk has the hash that it had first.
+struct Hashes(Vec<Option<Digest>>);
+
+impl Hashes {
+    fn has(&self, chunk: u64) -> bool {
+        self.0[place(chunk)].is_some()
+    }
+
+    /// Notes what was made, before any of it leaves; whether that was for the first time.
+    fn note(&mut self, chunk: u64, hash: Digest) -> Result<bool, Fault> {
+        let known = &mut self.0[place(chunk)];
+        if known.is_some_and(|known| known != hash) {
+            return Err(Fault::Differs { chunk });
+        }
+        Ok(known.replace(hash).is_none())
+    }
+
+    /// All of them, once all were made.
+    fn all(&self) -> Option<Vec<Digest>> {
+        self.0.iter().copied().collect()
+    }
 }
 
 /// What a contribution is made from.
@@ -95,7 +144,7 @@ impl Masked {
             update: Arc::new(update),
             parts,
             measured: None,
-            hashes: vec![None; chunks],
+            made: Hashes(vec![None; chunks]),
             clipped: 0,
             sent_bytes: 0,
         })
@@ -117,7 +166,7 @@ impl Masked {
         }
         let updates = &self.origin.updates;
         updates.still(&self.origin.contribution.update, &self.update)?;
-        let hashes: Option<Vec<Digest>> = self.hashes.iter().copied().collect();
+        let hashes = self.made.all();
         let hashes = hashes.expect("every part was sent, or its chunks were made");
         let metadata = &self.origin.contribution.metadata;
         let (trailer, hash) = self
@@ -139,8 +188,8 @@ impl Masked {
         let (rule, first_time) = self.measured(&delta)?;
         for part in 0..self.parts.count() {
             let wanted = !is_set(have, part);
-            let known = |chunk: u64| self.hashes[place(chunk)].is_some();
-            if wanted || !self.parts.chunks_of(part).all(known) {
+            let made = self.parts.chunks_of(part).all(|chunk| self.made.has(chunk));
+            if wanted || !made {
                 self.send_part::<L>(part, &delta, &rule, wanted.then_some(messages))?;
             }
         }
@@ -192,7 +241,7 @@ impl Masked {
                     hash,
                     clipped,
                 } = made?;
-                if self.hashes[place(*chunk)].replace(hash).is_none() {
+                if self.made.note(*chunk, hash)? {
                     self.clipped += clipped;
                 }
                 hashes.push(hash);
@@ -259,7 +308,7 @@ impl Masked {
     fn say(&mut self, messages: &Messages, part: Part) -> Result<(), Fault> {
         let message = pb::SubmitMaskedRequest { part: Some(part) };
         self.sent_bytes += message.encoded_len() as u64;
-        messages.blocking_send(message).map_err(|_| Fault::HungUp)
+        messages.send(message)
     }
 
     fn first_of(&self, chunk: u64) -> u64 {
@@ -277,3 +326,6 @@ fn is_set(have: &[u8], part: u64) -> bool {
 fn place(number: u64) -> usize {
     usize::try_from(number).expect("a run has 2^20 chunks at most")
 }
+
+#[cfg(test)]
+mod tests;
