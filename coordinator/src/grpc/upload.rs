@@ -30,7 +30,7 @@ use super::{Caller, Context, status};
 use crate::driver::Handle;
 use crate::live::LiveRun;
 use crate::store::Journal;
-use crate::store::staging::Slot;
+use crate::store::staging::{Slot, Staging};
 use crate::transfer::{Intake, NoTurn, Turn};
 
 /// What the site is told, in order.
@@ -156,11 +156,12 @@ impl<J: Journal> Taking<J> {
         if let Some(known) = known {
             return self.repeated(messages, answers, &known).await;
         }
-        let expects = self.round.read().expects_upload(self.slot.index).map(drop);
-        expects.map_err(refused)?;
+        self.expected()?;
         let staging = &messages.context.shared.uploads;
         let staged = block_in_place(|| staging.upload(self.slot, self.place.parts()));
         let staged = staged.map_err(|error| status::blob(&error))?;
+        // The round may have ended and let go of its files meanwhile: this one it has not seen.
+        self.expected().inspect_err(|_| self.let_go(staging))?;
         let mut intake = Intake::new(Arc::clone(&staged));
         let pieces = async {
             messages.tell(answers, having(staged.have())).await?;
@@ -214,12 +215,8 @@ impl<J: Journal> Taking<J> {
     ) -> Result<Answer, Status> {
         let root = intake.root().map_err(|error| status::upload(&error))?;
         let checked = self.place.check(&root, &trailer);
-        let upload_hash = checked.inspect_err(|_| {
-            let staging = &messages.context.shared.uploads;
-            if let Err(error) = block_in_place(|| staging.remove(&self.slot)) {
-                tracing::warn!(%error, "the bytes of a refused upload are left; they go with their attempt");
-            }
-        })?;
+        let staging = &messages.context.shared.uploads;
+        let upload_hash = checked.inspect_err(|_| self.let_go(staging))?;
         let upload = Upload {
             item: SurvivorItem {
                 index: self.slot.index,
@@ -240,6 +237,18 @@ impl<J: Journal> Taking<J> {
         }
         status::answer(submitted)?;
         Ok(self.receipt(&upload))
+    }
+
+    fn expected(&self) -> Result<(), Status> {
+        let expected = self.round.read().expects_upload(self.slot.index).map(drop);
+        expected.map_err(refused)
+    }
+
+    /// Removes bytes that nobody vouches for.
+    fn let_go(&self, staging: &Staging) {
+        if let Err(error) = block_in_place(|| staging.remove(&self.slot)) {
+            tracing::warn!(%error, "the bytes of a refused upload are left; they go with their attempt");
+        }
     }
 
     fn receipt(&self, upload: &Upload) -> Answer {

@@ -84,9 +84,13 @@ impl Staging {
         let path = self.path(&slot);
         let dir = self.dir(slot.stream);
         self.disk.make_dirs(&dir)?;
+        let before = path.exists();
         let file = open(&path, OpenOptions::new().create(true).write(true))?;
         if let Err(full) = reserve(&file, parts.total_bytes() + table_bytes(parts)) {
-            drop(fs::remove_file(&path));
+            // What another process has left may hold durable parts.
+            if !before {
+                drop(fs::remove_file(&path));
+            }
             return Err(at(&path)(full));
         }
         self.disk.sync_dir(&dir)?;

@@ -21,7 +21,7 @@ use veilsum_secagg::keys::Seed;
 use veilsum_secagg::participant::Masking;
 
 use super::Input;
-use super::tasks::{logged, refused};
+use super::tasks::refused;
 use crate::link::{self, Link, LinkError, pause};
 use crate::site::Site;
 use crate::update::Updates;
@@ -44,7 +44,14 @@ impl Sending {
         let (run, ann_hash) = (self.run, self.ann_hash);
         let model = self.site.models(run);
         let model = model.get(self.contribution.model_hash).await;
-        let model = logged(run, "model", model)?.bytes;
+        let model = match model {
+            Ok(model) => model.bytes,
+            Err(error) => {
+                // What passes was waited out; without the model nothing can be masked.
+                tracing::error!(%run, %error, "the model cannot be had any more; this site is a dropout of the attempt");
+                return Some(Input::DropOut(ann_hash));
+            }
+        };
         let mut header = pb::UploadHeader::from(self.masking.header());
         (header.run_id, header.ann_hash) = (run.as_bytes().to_vec(), ann_hash.0.to_vec());
         let link = self.site.link.clone();
