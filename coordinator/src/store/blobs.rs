@@ -344,7 +344,11 @@ impl Error {
 
     /// Whether the disk has no room, so that the same may succeed later.
     pub fn is_full(&self) -> bool {
-        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+        let full = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::FileTooLarge,
+        ];
         matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
     }
 }

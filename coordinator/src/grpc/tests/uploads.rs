@@ -340,3 +340,69 @@ async fn more_uploads_than_there_may_be_are_put_off() {
     assert!(refused.get_details_retry_info().is_some());
     drop(sending);
 }
+
+/// Scenario 47: nothing that is sized or cut in another way than the run's vectors is staged.
+#[tokio::test(flavor = "multi_thread")]
+async fn t32_an_upload_of_another_shape_than_the_runs_is_refused_and_nothing_of_it_counts() {
+    let world = World::new(3);
+    let open = world.commit(&world.submit(1).await).await;
+    let member = &open.members[0];
+    let sent = member.upload(&open, 1);
+    let before = world.bytes();
+    let shapes: [fn(&mut pb::UploadHeader); 6] = [
+        |header| header.elements += 1,
+        |header| header.elements -= 1,
+        |header| header.elements = u64::MAX,
+        |header| header.m += 1,
+        |header| header.m = 64,
+        |header| header.chunk_elems /= 2,
+    ];
+    for shape in shapes {
+        let mut parts = sent.parts();
+        if let Some(Some(Part::Header(header))) = parts.first_mut() {
+            shape(header);
+        }
+        let refused = member.send_parts(parts).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert_eq!(reason(&refused), "PROTOCOL_VIOLATION", "{refused}");
+        assert_eq!(world.bytes(), before, "refused before a byte is kept");
+    }
+    let pieces: [fn(&mut Vec<pb::UploadPiece>); 6] = [
+        |pieces| drop(pieces.remove(0)),
+        |pieces| drop(pieces.pop()),
+        |pieces| pieces.push(pieces[0].clone()),
+        |pieces| pieces[1].offset -= 1,
+        |pieces| pieces[1].offset += 1,
+        |pieces| pieces.iter_mut().for_each(|piece| piece.part = 1),
+    ];
+    for change in pieces {
+        let mut other = member.upload(&open, 1);
+        change(&mut other.pieces);
+        let refused = member.send(&other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        let round = open.run.round().unwrap();
+        assert!(!round.read().uploads().contains_key(&member.index));
+    }
+}
+
+#[test]
+fn a_disk_without_room_is_said_by_name_and_with_the_time_to_come_again() {
+    use std::io::ErrorKind;
+    use tonic_types::StatusExt as _;
+    let kinds = [
+        (ErrorKind::StorageFull, "STORE_FULL"),
+        (ErrorKind::QuotaExceeded, "STORE_FULL"),
+        (ErrorKind::FileTooLarge, "STORE_FULL"),
+        (ErrorKind::PermissionDenied, "STORE_UNAVAILABLE"),
+    ];
+    for (kind, word) in kinds {
+        let source = std::sync::Arc::new(std::io::Error::from(kind));
+        let path = "uploads/0".into();
+        let error = crate::store::blobs::Error::Io { path, source };
+        let refused = crate::grpc::status::upload(&error.into());
+        assert_eq!(reason(&refused), word, "{kind:?}");
+        let full = word == "STORE_FULL";
+        assert_eq!(refused.get_details_retry_info().is_some(), full);
+        assert_eq!(refused.code() == Code::ResourceExhausted, full);
+    }
+}
