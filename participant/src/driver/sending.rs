@@ -102,6 +102,8 @@ struct Ended {
     /// What the receipt must name, if all of it was made.
     sent: Result<Sent, Fault>,
     answer: Result<pb::UploadReceipt, LinkError>,
+    /// Whether the coordinator has more than before it.
+    further: bool,
 }
 
 impl Call {
@@ -113,6 +115,9 @@ impl Call {
             let error = match self.once(masked).await? {
                 Ok(ended) => {
                     masked = ended.masked;
+                    if ended.further {
+                        passing.reset();
+                    }
                     match (ended.answer, ended.sent) {
                         (Ok(receipt), Ok(sent)) => {
                             let bytes = masked.sent_bytes() + self.header.encoded_len() as u64;
@@ -160,9 +165,10 @@ impl Call {
             let sent = masked.send(&have, &messages);
             (masked, sent)
         });
+        let mut further = false;
         let answer = loop {
             match answers.next().await {
-                Ok(Answer::Kept(_)) => {}
+                Ok(Answer::Kept(_)) => further = true,
                 Ok(Answer::Receipt(receipt)) => break Ok(receipt),
                 Ok(Answer::Status(_)) => break Err(LinkError::NoReceipt),
                 Err(error) => break Err(error),
@@ -174,12 +180,19 @@ impl Call {
             masked,
             sent,
             answer,
+            further,
         }))
     }
 }
 
-/// A passing fault is waited out; any other that is not final is said, and waited for longer.
+/// A passing fault is waited out, and said when it is the first since something got through; any other that is not final is said each
+/// time, and waited for longer.
 async fn wait(run: RunId, error: LinkError, passing: &mut Backoff, slower: &mut Backoff) {
+    if passing.failures() == 0
+        && matches!(&error, LinkError::Status(status) if link::is_passing(status))
+    {
+        tracing::warn!(%run, %error, "the upload came to a halt; it goes on where it was as soon as it can");
+    }
     if let Err(error) = link::wait_out(error, passing).await {
         tracing::warn!(%run, %error, "the upload failed; going on with it");
         pause(slower).await;
