@@ -8,4 +8,5 @@ mod coordinator;
 mod dealer;
 mod ending;
 mod floods;
+mod models;
 mod rollback;

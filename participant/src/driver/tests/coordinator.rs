@@ -26,6 +26,43 @@ pub struct Coordinator {
     pub shares: Answers<pb::GetSharesResponse>,
     pub commits: Mutex<BTreeMap<u32, pb::RoundCommit>>,
     pub model: Answers<pb::FetchModelResponse>,
+    pub download: Mutex<Option<Download>>,
+}
+
+/// A model that is asked for piece by piece, by a link that breaks.
+#[derive(Default)]
+pub struct Download {
+    pub bytes: Vec<u8>,
+    pub piece_bytes: usize,
+    /// After how many pieces each answer breaks off; those that follow do not.
+    pub cuts: VecDeque<usize>,
+    /// From where on each answer was asked for.
+    pub offsets: Vec<u64>,
+}
+
+impl Download {
+    fn next(&mut self, offset: u64) -> Vec<Result<pb::FetchModelResponse, Status>> {
+        self.offsets.push(offset);
+        let rest = &self.bytes[usize::try_from(offset).unwrap()..];
+        let offsets = (offset..).step_by(self.piece_bytes);
+        let pieces = rest.chunks(self.piece_bytes).zip(offsets);
+        let pieces = pieces.map(|(data, offset)| {
+            let chunk = pb::BlobChunk {
+                offset,
+                blake3: blake3::hash(data).as_bytes().to_vec(),
+                data: data.to_vec().into(),
+                total_bytes: self.bytes.len() as u64,
+            };
+            Ok(pb::FetchModelResponse { chunk: Some(chunk) })
+        });
+        match self.cuts.pop_front() {
+            None => pieces.collect(),
+            Some(cut) => {
+                let broken = Err(Status::unavailable("the connection was cut"));
+                pieces.take(cut).chain([broken]).collect()
+            }
+        }
+    }
 }
 
 impl Coordinator {
@@ -99,9 +136,15 @@ impl RoundService for Coordinator {
 
     async fn fetch_model(
         &self,
-        _: Request<pb::FetchModelRequest>,
+        request: Request<pb::FetchModelRequest>,
     ) -> Result<Response<Self::FetchModelStream>, Status> {
-        next(&self.model)
+        match &mut *self.download.lock().unwrap() {
+            Some(download) => {
+                let pieces = download.next(request.into_inner().offset);
+                Ok(Response::new(Box::pin(iter(pieces))))
+            }
+            None => next(&self.model),
+        }
     }
 
     async fn commit_round(
