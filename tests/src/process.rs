@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// Where cargo put the binaries: beside the directory of the test's own executable.
 pub fn binary(name: &str) -> PathBuf {
@@ -23,15 +23,18 @@ pub fn binary(name: &str) -> PathBuf {
 pub struct Process(Child);
 
 impl Process {
-    /// A daemon of ours in its directory, with its log beside its configuration.
+    /// A daemon of ours in its directory, with its log beside its configuration. A write beyond [`Process::limit_files`] gives an error
+    /// there, as on a full disk, and no signal.
     pub fn start(name: &str, dir: &Path, config: &str) -> Self {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(dir.join("log.jsonl"))
             .unwrap();
-        let child = Command::new(binary(name))
-            .args(["--config", config])
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" --config \"$1\""])
+            .arg(binary(name))
+            .arg(config)
             .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -47,6 +50,16 @@ impl Process {
 
     pub fn terminate(&self) {
         kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
+    }
+
+    /// From now on no file of this daemon, or of what it starts, gets longer than this; `None` lets them again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit {
+            current: bytes.or(maximum),
+            maximum,
+        };
+        prlimit(Some(Pid::from_child(&self.0)), Resource::Fsize, limit).unwrap();
     }
 
     /// Waits for the end of a child that was asked to end.

@@ -1,14 +1,15 @@
 //! A stop on the way between one site and the coordinator: it shows the site a coordinator's certificate and the coordinator the
-//! site's own, keeps what the site sent, holds the call that a test names until it is told to let go, and passes every other on: as it
-//! is, or with the coordinator's answers altered.
+//! site's own, keeps what the site sent, holds the call that a test names until it is told to let go or to cut it, and passes every other
+//! on: as it is, or with the site's messages or the coordinator's answers altered.
 
 mod lie;
+mod tapped;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame};
@@ -24,9 +25,11 @@ use veilsum_coordinator::serve::{Limits, serve};
 use veilsum_daemon::identity::Role;
 use veilsum_daemon::tls;
 use veilsum_proto::pb;
+use veilsum_proto::pb::submit_masked_response::Answer;
 
 use crate::federation::{Federation, patiently};
-use lie::Lie;
+use lie::{Lie, messages};
+use tapped::{Forged, Tapped};
 
 /// A call of the participant's service, by its name in `participant.proto`.
 pub type Call = &'static str;
@@ -36,6 +39,8 @@ pub type Call = &'static str;
 pub enum Moment {
     /// The coordinator has not heard of it.
     Before,
+    /// The coordinator has so many of the site's messages, and no more.
+    Sent(usize),
     /// The coordinator has answered; the site has not heard it.
     After,
 }
@@ -53,6 +58,7 @@ struct Gate {
     arrived: watch::Sender<Option<(Call, Moment)>>,
     sent: Mutex<Vec<Arc<Sent>>>,
     lies: Mutex<Vec<Lie>>,
+    forged: Mutex<Vec<(Call, Forged)>>,
 }
 
 /// One call, and every byte of its messages.
@@ -60,29 +66,39 @@ struct Gate {
 pub struct Sent {
     pub call: String,
     bytes: Mutex<Vec<u8>>,
+    /// The coordinator's, if the call is an upload; the site need not have heard all of it.
+    answered: Mutex<Vec<u8>>,
 }
 
 impl Sent {
-    /// The messages, as gRPC frames them: a flag, a length, the message.
-    pub fn messages(&self) -> Vec<Vec<u8>> {
-        let bytes = self.bytes.lock().unwrap();
-        let (mut rest, mut messages) = (&bytes[..], Vec::new());
-        while let [0, a, b, c, d, later @ ..] = rest {
-            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-            let (message, later) = later.split_at(length);
-            messages.push(message.to_vec());
-            rest = later;
+    fn begun(call: &str) -> Self {
+        Self {
+            call: call.to_owned(),
+            bytes: Mutex::default(),
+            answered: Mutex::default(),
         }
-        messages
     }
-}
 
-impl Sent {
+    /// The messages of the site.
+    pub fn messages(&self) -> Vec<Bytes> {
+        let bytes = self.bytes.lock().unwrap().clone();
+        messages(bytes.into()).collect()
+    }
+
+    /// What the coordinator said to an upload.
+    pub fn answers(&self) -> Vec<Answer> {
+        let bytes = self.answered.lock().unwrap().clone();
+        let answers = messages(bytes.into()).map(pb::SubmitMaskedResponse::decode);
+        answers
+            .filter_map(|answer| answer.unwrap().answer)
+            .collect()
+    }
+
     /// One message that no site ever sent, to be said all the same.
     pub fn made_up(call: Call, message: &[u8]) -> Self {
         Self {
-            call: call.to_owned(),
             bytes: Mutex::new(lie::framed(message.to_vec().into())),
+            ..Self::begun(call)
         }
     }
 
@@ -132,6 +148,7 @@ impl Proxy {
             arrived: watch::Sender::new(None),
             sent: Mutex::default(),
             lies: Mutex::default(),
+            forged: Mutex::default(),
         });
         let (channel, passing) = (federation.channel(&name), Arc::clone(&gate));
         let service = tower::service_fn(move |request| {
@@ -162,6 +179,29 @@ impl Proxy {
             held.at = None;
             held.lost += 1;
         });
+    }
+
+    /// What is held in the middle of its messages breaks off at both ends, and the next such call is held where `next` says.
+    pub fn cut(&self, next: Option<(Call, Moment)>) {
+        self.gate.arrived.send_replace(None);
+        self.gate.held.send_modify(|held| {
+            held.at = next;
+            held.lost += 1;
+        });
+    }
+
+    /// From now on every message of the site to `call` goes through `alter`: it is another site's by then.
+    pub fn forge<M: prost::Message + Default>(
+        &self,
+        call: Call,
+        alter: impl Fn(M) -> M + Send + Sync + 'static,
+    ) {
+        let bytes = move |message: Bytes| {
+            let sent = M::decode(message).expect("an honest site sends messages");
+            alter(sent).encode_to_vec().into()
+        };
+        let mut forged = self.gate.forged.lock().unwrap();
+        forged.push((call, Arc::new(bytes)));
     }
 
     /// From now on every message of the coordinator's answers to `call` goes through `alter`, which may drop it, change it or say more.
@@ -204,40 +244,58 @@ impl Drop for Proxy {
 impl Gate {
     async fn pass(self: &Arc<Self>, channel: Channel, request: Request<Body>) -> Response<Body> {
         let call = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        let sent = Arc::new(Sent {
-            call: call.clone(),
-            bytes: Mutex::default(),
-        });
+        let sent = Arc::new(Sent::begun(&call));
         self.sent.lock().unwrap().push(Arc::clone(&sent));
         self.stop(&call, Moment::Before).await;
-        let request = request.map(|body| Body::new(Tapped { body, sent }));
+        let (cut, broken) = watch::channel(false);
+        let (gate, kept) = (Arc::clone(self), Arc::clone(&sent));
+        let request = request.map(|body| Body::new(Tapped::new(body, kept, gate, cut)));
         let answer = match channel.oneshot(request).await {
             Ok(answer) => self.altered(&call, answer).await,
             Err(error) => Status::unavailable(error.to_string()).into_http(),
         };
         if call == UPLOAD {
-            return self.until_receipt(answer);
+            return self.until_receipt(answer, sent, broken);
         }
         self.stop(&call, Moment::After).await;
         answer
     }
 
     /// An upload is answered while it goes on. What counts as the answer is the receipt that ends it, or the refusal.
-    fn until_receipt(self: &Arc<Self>, answer: Response<Body>) -> Response<Body> {
+    fn until_receipt(
+        self: &Arc<Self>,
+        answer: Response<Body>,
+        sent: Arc<Sent>,
+        mut broken: watch::Receiver<bool>,
+    ) -> Response<Body> {
         let gate = Arc::clone(self);
         answer.map(|body| {
             let (passed, frames) = mpsc::channel(1);
-            tokio::spawn(gate.hold_receipt(body, passed));
+            tokio::spawn(async move {
+                let cut = async {
+                    if broken.wait_for(|cut| *cut).await.is_err() {
+                        std::future::pending().await
+                    }
+                };
+                tokio::select! {
+                    () = gate.hold_receipt(body, &sent, &passed) => {}
+                    () = cut => drop(passed.send(Err(tapped::cut())).await),
+                }
+            });
             Body::new(Frames(frames))
         })
     }
 
     async fn hold_receipt(
-        self: Arc<Self>,
+        &self,
         mut body: Body,
-        passed: mpsc::Sender<Result<Frame<Bytes>, Status>>,
+        sent: &Sent,
+        passed: &mpsc::Sender<Result<Frame<Bytes>, Status>>,
     ) {
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
+                sent.answered.lock().unwrap().extend_from_slice(data);
+            }
             let last = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(|data| is_receipt(data));
             if frame.as_ref().map_or(true, last) {
                 self.stop(UPLOAD, Moment::After).await;
@@ -261,36 +319,29 @@ impl Gate {
     }
 
     async fn stop(&self, call: &str, moment: Moment) {
+        if self.held_at(call, moment).await {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits while this is held; whether it was thrown away then.
+    async fn held_at(&self, call: &str, moment: Moment) -> bool {
         let mut held = self.held.subscribe();
         let before = *held.borrow();
         let here = |held: &Held| held.at.is_some_and(|at| at.0 == call && at.1 == moment);
         if !here(&before) {
-            return;
+            return false;
         }
         self.arrived.send_replace(before.at);
         let after = held.wait_for(|held| held.lost != before.lost || !here(held));
-        if after.await.unwrap().lost != before.lost {
-            std::future::pending::<()>().await;
-        }
+        after.await.unwrap().lost != before.lost
     }
 }
 
 /// Whether a frame ends with the receipt of an upload: the messages before it have other fields.
-fn is_receipt(data: &[u8]) -> bool {
-    let mut rest = data;
-    while let [0, a, b, c, d, later @ ..] = rest {
-        let Some((message, later)) =
-            later.split_at_checked(u32::from_be_bytes([*a, *b, *c, *d]) as usize)
-        else {
-            return false;
-        };
-        let answer = pb::SubmitMaskedResponse::decode(message).map(|message| message.answer);
-        if let Ok(Some(pb::submit_masked_response::Answer::Receipt(_))) = answer {
-            return true;
-        }
-        rest = later;
-    }
-    false
+fn is_receipt(data: &Bytes) -> bool {
+    let mut answers = messages(data.clone()).map(pb::SubmitMaskedResponse::decode);
+    answers.any(|answer| answer.is_ok_and(|said| matches!(said.answer, Some(Answer::Receipt(_)))))
 }
 
 /// A body whose frames come from elsewhere.
@@ -305,33 +356,5 @@ impl hyper::body::Body for Frames {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.0.poll_recv(cx)
-    }
-}
-
-/// A body that is kept on its way.
-struct Tapped {
-    body: Body,
-    sent: Arc<Sent>,
-}
-
-impl hyper::body::Body for Tapped {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.sent.bytes.lock().unwrap().extend_from_slice(data);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
     }
 }

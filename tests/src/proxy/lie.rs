@@ -75,15 +75,15 @@ pub async fn read(answer: Response<Body>) -> (Response<HeaderMap>, Bytes) {
     (Response::from_parts(parts, trailers), bytes.freeze())
 }
 
-/// Messages as gRPC frames them: a flag, a length, the message.
-fn messages(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+/// Messages as gRPC frames them: a flag, a length, the message. The last one need not be whole: a call may be cut off.
+pub fn messages(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         let [0, a, b, c, d, ..] = bytes[..] else {
             return None;
         };
-        let mut message = bytes.split_off(5);
-        bytes = message.split_off(u32::from_be_bytes([a, b, c, d]) as usize);
-        Some(message)
+        let end = 5 + u32::from_be_bytes([a, b, c, d]) as usize;
+        let whole = bytes.len() >= end;
+        whole.then(|| bytes.split_to(end).split_off(5))
     })
 }
 
