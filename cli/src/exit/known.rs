@@ -177,8 +177,8 @@ operator frees space or repairs the disk.",
             known(
                 "STORE_FULL",
                 Exit::Unreachable,
-                "The coordinator's disk has no room for what was sent, and nothing of it was kept. Its \
-operator frees space; sites send again by themselves.",
+                "The coordinator's disk has no room for what was sent. Its operator frees space; sites \
+send again by themselves, as long as their round waits.",
                 "the coordinator's operator frees space on its disk; then repeat",
             ),
             known(
@@ -275,22 +275,23 @@ the same run, so that a script may submit again after a lost answer.",
             known(
                 "UPLOAD_INVALID",
                 Exit::Invalid,
-                "An upload is not what its header announced: too long, too short, damaged. Nothing of it was \
-kept.",
+                "An upload is not cut as the run's uploads are, or was damaged on the way. Nothing of the \
+part under way was kept, and the upload does not count.",
                 "use the same release of veilsum here and at the coordinator",
             ),
             known(
                 "UPLOAD_REPLACED",
                 Exit::Invalid,
-                "The same site has begun another upload for the same round, so this one ended and nothing of \
-it was kept. Two daemons with one certificate do this to each other: stop one of them.",
+                "The same site has begun another upload for the same round, so this one ended; the other \
+goes on with the parts that are there. Two daemons with one certificate do this to each other: \
+stop one of them.",
                 "see that only one daemon runs with this site's certificate",
             ),
             known(
                 "UPLOAD_STALLED",
                 Exit::Unreachable,
-                "Nothing of an upload came for a minute, so it was given up and nothing of it was kept. The \
-site sends again by itself; if that goes on, look at the network between.",
+                "Nothing of an upload came for a minute, so the call was ended. The site goes on by itself \
+with the parts that are missing; if that goes on, look at the network between.",
                 "look at the network between the site and the coordinator; the site sends again by itself",
             ),
             known(
