@@ -296,7 +296,7 @@ impl Gate {
             if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
                 sent.answered.lock().unwrap().extend_from_slice(data);
             }
-            let last = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(|data| is_receipt(data));
+            let last = |frame: &Frame<Bytes>| frame.data_ref().is_none_or(is_receipt);
             if frame.as_ref().map_or(true, last) {
                 self.stop(UPLOAD, Moment::After).await;
             }
