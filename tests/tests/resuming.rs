@@ -309,6 +309,7 @@ async fn t49_a_site_whose_pinned_update_changed_after_a_cut_says_no_more_and_is_
         .await;
     let tries = tries(&proxy);
     assert!(!tries[0].pieces.is_empty());
+    assert_eq!(tries.len(), 2);
     for tried in &tries[1..] {
         assert!(matches!(tried.last, Part::Header(_)), "{:?}", tried.last);
     }
