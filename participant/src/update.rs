@@ -145,12 +145,6 @@ impl Updates {
         }
     }
 
-    /// What is said of a pinned update that others noticed to be another one.
-    pub(crate) fn changed(&self, blob: &BlobRef) -> UpdateError {
-        let path = self.path(blob);
-        UpdateError::Changed { path }
-    }
-
     /// Copies what the trainer wrote, at most `limit_bytes` of it.
     fn copy(&self, from: &Path, limit_bytes: u64) -> Result<Draft, UpdateError> {
         let mut file = open(Output::Update, from, limit_bytes)?;

@@ -257,19 +257,6 @@ impl Masked {
         Ok(())
     }
 
-    /// Under one mask only one vector may ever leave: what would be other bytes than before is not sent.
-    fn note(&mut self, chunk: u64, hash: Digest, clipped: u64) -> Result<(), Fault> {
-        match self.hashes[place(chunk)].replace(hash) {
-            None => self.clipped += clipped,
-            Some(known) if known == hash => {}
-            Some(_) => {
-                let update = &self.origin.contribution.update;
-                return Err(self.origin.updates.changed(update).into());
-            }
-        }
-        Ok(())
-    }
-
     /// Reads, quantises, masks, packs and hashes one chunk.
     fn make<L: Lane>(
         &self,
