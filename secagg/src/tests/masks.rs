@@ -10,7 +10,7 @@ use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::message::{Announcement, Cohort, SurvivorProposal};
 use crate::params::{RunConfig, ceil_log2};
 use crate::prg::{Keystream, Sign};
-use crate::ring::{self, LaneWidth};
+use crate::ring::{self, Lane, LaneWidth};
 use crate::{Bitmap, Digest};
 
 /// χ² of the highest eight bits of each lane against uniform: 255 degrees of freedom, standard deviation 22.6.
@@ -420,4 +420,25 @@ fn the_head_room_of_a_ring_is_the_ceiling_of_the_binary_logarithm() {
     ] {
         assert_eq!(ceil_log2(n), bits, "n = {n}");
     }
+}
+
+/// Longer than many blocks, so that it counts where in the stream each of them begins.
+#[test]
+fn a_long_chunk_is_masked_by_one_stream_without_a_gap() {
+    fn check<L: Lane>() {
+        let lanes = 140_000;
+        let masks = Masks::new(vec![(Sign::Plus, Seed::new([7; 32]))]);
+        let mut masked = vec![L::default(); lanes];
+        masks.add(5, &mut masked);
+        let mut stream = vec![0; lanes * L::BYTES];
+        Keystream::new(&Seed::new([7; 32]), 0, 5).fill(&mut stream);
+        for (lane, bytes) in masked.iter().zip(stream.chunks_exact(L::BYTES)) {
+            let mut word = [0; 8];
+            word[..L::BYTES].copy_from_slice(bytes);
+            assert_eq!(lane.widen(), u64::from_le_bytes(word));
+        }
+    }
+    check::<u16>();
+    check::<u32>();
+    check::<u64>();
 }
