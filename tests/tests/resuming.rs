@@ -305,7 +305,7 @@ async fn t49_a_site_whose_pinned_update_changed_after_a_cut_says_no_more_and_is_
     proxy.cut(None);
     let run = federation.completed(&run.run_id).await;
     federation
-        .logged("site-0", &["is gone or was changed"])
+        .logged("site-0", &["is not what it was when it was masked first"])
         .await;
     let tries = tries(&proxy);
     assert!(!tries[0].pieces.is_empty());
