@@ -4,7 +4,7 @@
 //! the code of `ca` and `csr` → [`processes`] starts this very executable as coordinator and participants → [`drive`] submits the run and
 //! follows it, and [`mod@drop`] kills sites if asked to → [`report`] shows what came out and what it cost. The daemons know nothing of a demo:
 //! no flag or key of theirs makes masks predictable or leaves one out. [`plain`] is the comparison without masks, and starts no daemon;
-//! [`size`] the same without learning, for a model of any size.
+//! [`mod@size`] the same without learning, for a model of any size.
 
 mod directory;
 mod drive;
