@@ -72,6 +72,7 @@ async fn serve_config(config: Config) -> anyhow::Result<()> {
         journal: journal.clone(),
         blobs,
         data_dir: config.data_dir,
+        books: journal.books(),
         shutdown: Shutdown::on_signals()?,
     };
     let served = server::run(parts).await;

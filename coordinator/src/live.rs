@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use veilsum_common::blob::BlobRef;
@@ -17,7 +16,7 @@ use veilsum_daemon::clock;
 use veilsum_engine::epoch::{self, Epoch};
 use veilsum_engine::notice::{Notice, Position, notices};
 use veilsum_engine::rejection::Abort;
-use veilsum_engine::round::{self, Computed, Loss, Opening, Outcome, Round};
+use veilsum_engine::round::{self, Loss, Opening, Outcome, Round};
 use veilsum_engine::run::{self, NextRound, Run};
 use veilsum_engine::terms::Terms;
 use veilsum_proto::convert::journal::{EpochOpened, Journalled, RoundOpened, RunCreated};
@@ -31,13 +30,11 @@ use crate::driver::{self, Handle, Post};
 use crate::faults::Proving;
 use crate::feed::Presence;
 use crate::metrics;
-use crate::store::blobs::{Blobs, Error as BlobError};
+use crate::store::blobs::Blobs;
 use crate::store::staging::Staging;
 use crate::store::{Entry, Error as StoreError, Journal, StreamId};
-use crate::worker::{self, Inputs, JobError};
 
-/// Wait before the final job is tried again.
-const JOB_PAUSE: Duration = Duration::from_secs(1);
+mod jobs;
 
 /// What all runs share.
 pub struct Shared<J> {
@@ -384,51 +381,13 @@ impl<J: Journal> LiveRun<J> {
             let (live, next) = (Arc::clone(&self), next.clone());
             tokio::spawn(async move {
                 match output {
+                    round::Output::Fold => live.fold().await,
                     round::Output::Compute => live.compute(next.model).await,
                     round::Output::Discard(_) => live.discard(&next).await,
                     round::Output::End(outcome) => live.end_round(&next, outcome).await,
                 }
             });
         }
-    }
-
-    /// Runs the final job until the disk lets it: the shares for it are released, so giving up would lose every contribution.
-    async fn compute(self: &Arc<Self>, model: BlobRef) {
-        let Some(round) = self.round() else { return };
-        let event = loop {
-            match self.final_job(&round, model).await {
-                Some(Err(error @ (JobError::Store(BlobError::Io { .. }) | JobError::Disk(_)))) => {
-                    tracing::error!(run = %self.id(), %error, "the final job waits for the disk");
-                    tokio::time::sleep(JOB_PAUSE).await;
-                }
-                Some(Ok(computed)) => break round::Event::JobDone(Box::new(computed)),
-                Some(Err(JobError::Over(reason))) => break round::Event::Lost(reason),
-                Some(Err(JobError::Store(error))) => {
-                    tracing::error!(run = %self.id(), %error, "a staged upload is gone or damaged");
-                    break round::Event::Lost(Abort::Diverged("staged upload"));
-                }
-                None => return,
-            }
-        };
-        round.insist(event).await;
-    }
-
-    /// `None` for a round that is not ready, and for a bug in the job, which its panic has told.
-    async fn final_job(
-        &self,
-        round: &Handle<Round>,
-        model: BlobRef,
-    ) -> Option<Result<Computed, JobError>> {
-        let inputs = Inputs::of(&round.read())?;
-        let (spec, shared) = (Arc::clone(&self.spec), Arc::clone(&self.shared));
-        let job = move || {
-            let stores = worker::Stores {
-                models: &shared.blobs,
-                uploads: &shared.uploads,
-            };
-            worker::run(&spec, stores, &model, &inputs)
-        };
-        tokio::task::spawn_blocking(job).await.ok()
     }
 
     async fn discard(&self, next: &NextRound) {

@@ -48,6 +48,8 @@ pub struct Parts<J> {
     pub blobs: Blobs,
     /// For the runs' keys and metrics, and for staged uploads.
     pub data_dir: PathBuf,
+    /// What the books of staged uploads are kept with; the same at every start.
+    pub books: Seed,
     /// When to stop.
     pub shutdown: Shutdown,
 }
@@ -77,7 +79,7 @@ pub async fn run<J: Journal>(parts: Parts<J>) -> Result<(), ServerError> {
     let shared = Arc::new(Shared {
         journal: parts.journal,
         blobs: parts.blobs,
-        uploads: Staging::new(&parts.data_dir.join("uploads"))?,
+        uploads: Staging::new(&parts.data_dir.join("uploads"), parts.books)?,
         data_dir: parts.data_dir.clone(),
         runs_dir: parts.data_dir.join("runs"),
         fatal,

@@ -12,10 +12,10 @@ use veilsum_common::limits::PIECE_BYTES;
 use veilsum_common::parts::part_digest;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
-use veilsum_secagg::ring::check_packed;
+use veilsum_secagg::checksum::{Checksum, Projections};
 
 use crate::store::blobs::Error as BlobError;
-use crate::store::staging::Upload;
+use crate::store::staging::{Row, Upload};
 
 #[cfg(test)]
 mod tests;
@@ -105,6 +105,7 @@ pub enum UploadError {
 /// One site's upload while its pieces come: at most one part is under way.
 pub struct Intake {
     upload: Arc<Upload>,
+    projections: Projections,
     part: Option<Part>,
 }
 
@@ -113,15 +114,19 @@ struct Part {
     number: u64,
     /// The chunk that is being filled.
     next: u64,
-    hashes: Vec<Digest>,
+    rows: Vec<Row>,
     chunk: Vec<u8>,
     taken_bytes: u64,
 }
 
 impl Intake {
-    /// Goes on with what is there.
-    pub fn new(upload: Arc<Upload>) -> Self {
-        Self { upload, part: None }
+    /// Goes on with what is there; `projections` are those of the attempt.
+    pub fn new(upload: Arc<Upload>, projections: Projections) -> Self {
+        Self {
+            upload,
+            projections,
+            part: None,
+        }
     }
 
     /// Takes the next piece; tells which part is durable, if that was the last piece of it.
@@ -143,21 +148,22 @@ impl Intake {
             self.part = Some(part);
             return Ok(None);
         }
-        if part_digest(&part.hashes).0[..] != piece.digest[..] {
+        let hashes: Vec<Digest> = part.rows.iter().map(|row| row.hash).collect();
+        if part_digest(&hashes).0[..] != piece.digest[..] {
             return Err(UploadError::Damaged { part: part.number });
         }
-        self.upload.keep(part.number, &part.hashes)?;
+        self.upload.keep(part.number, &part.rows)?;
         Ok(Some(part.number))
     }
 
-    /// The root over all chunks, which are all durable.
+    /// The root over all chunks, which are all durable, and what they add to the books.
     ///
     /// # Errors
     /// [`UploadError::Missing`].
-    pub fn root(&self) -> Result<Digest, UploadError> {
+    pub fn whole(&self) -> Result<(Digest, Checksum), UploadError> {
         let count = self.upload.parts().count();
         let missing = || (0..count).filter(|part| !self.upload.has(*part)).count() as u64;
-        self.upload.root().ok_or_else(|| UploadError::Missing {
+        self.upload.whole().ok_or_else(|| UploadError::Missing {
             missing: missing(),
             count,
         })
@@ -174,7 +180,7 @@ impl Intake {
         Ok(Part {
             number,
             next: self.upload.parts().chunks_of(number).start,
-            hashes: Vec::new(),
+            rows: Vec::new(),
             chunk: Vec::new(),
             taken_bytes: 0,
         })
@@ -193,8 +199,12 @@ impl Intake {
         let (taken, rest) = bytes.split_at(bytes.len().min(need - part.chunk.len()));
         part.chunk.extend_from_slice(taken);
         if part.chunk.len() == need {
-            check_packed(&part.chunk, parts.ring_bits(), parts.chunk_len(part.next))?;
-            part.hashes.push(Digest::of_bulk(&part.chunk));
+            let (chunk, count) = (part.next, parts.chunk_len(part.next));
+            let (packed, bits) = (&part.chunk, parts.ring_bits());
+            part.rows.push(Row {
+                checksum: self.projections.of_packed(chunk, bits, count, packed)?,
+                hash: Digest::of_bulk(packed),
+            });
             self.upload.write(part.next, &part.chunk)?;
             part.chunk.clear();
             part.next += 1;

@@ -1,8 +1,9 @@
-//! The final job of a round: fold the survivors' uploads, take the masks off, decode, make the next model.
+//! The jobs of a round: folds, and the final job, which adds what is left to add, takes the masks off, decodes, makes the next model.
 //!
-//! A pure function of staged blobs and journalled messages: any run of it gives the same bytes. Seeds exist only in its memory.
-//! Source: protocol, sections 11.3, 11.4 and 18.
+//! Pure functions of staged vectors and journalled messages: any run of one gives the same bytes, and the first journalled result counts.
+//! Seeds exist only in their memory. Source: protocol, sections 11.3, 11.4 and 18.
 
+use fold::{Sources, Vectors};
 use veilsum_common::blob::{BlobHasher, BlobRef};
 use veilsum_common::model::{Checkpoint, Flat, ModelError, Next, Unread};
 use veilsum_common::parts::Parts;
@@ -10,6 +11,7 @@ use veilsum_common::run::RunSpec;
 use veilsum_daemon::workers;
 use veilsum_engine::rejection::Abort;
 use veilsum_engine::round::{Computed, Round};
+use veilsum_secagg::checksum::Checksum;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::coordinator::{self, Unmasked, Unmasking};
 use veilsum_secagg::params::Params;
@@ -17,53 +19,51 @@ use veilsum_secagg::ring::LaneWidth;
 use veilsum_secagg::{Culprit, Error as Protocol};
 
 use crate::store::blobs::{Blobs, Error as BlobError};
-use crate::store::staging::{Slot, Staged, Staging};
-use vector::{Publishing, Sum};
+use crate::store::staging::{Slot, Staging};
+use vector::Publishing;
 
+mod fold;
 mod vector;
 
-/// What the job reads, taken from the round while its machine stands still.
+pub use fold::FoldJob;
+
+/// What the final job reads, taken from the round while its machine stands still.
 pub struct Inputs {
     attempt: std::sync::Arc<Attempt>,
     cohort: veilsum_secagg::message::Cohort,
     survivors: veilsum_secagg::Bitmap,
     commits: coordinator::Commits,
     lists: std::collections::BTreeMap<u32, veilsum_secagg::message::UnmaskList>,
-    uploads: Vec<(u32, BlobRef, Vec<u8>)>,
+    metadata: Vec<Vec<u8>>,
+    /// Of everything that was accepted from the survivors.
+    checksum: Checksum,
+    sources: Sources,
 }
 
 impl Inputs {
     /// Of a round that waits for its final job; `None` for any other.
-    pub fn of(round: &Round) -> Option<Self> {
+    pub fn of(spec: &RunSpec, round: &Round) -> Option<Self> {
         let survivors = round.proposal()?.survivors.clone();
-        let kept = round
-            .uploads()
-            .values()
-            .filter(|upload| survivors.contains(upload.item.index));
+        let (mut metadata, mut checksum) = (Vec::new(), Checksum::default());
+        for index in survivors.iter() {
+            let upload = round.uploads().get(&index)?;
+            metadata.push(upload.metadata.clone());
+            checksum += &upload.checksum;
+        }
         Some(Self {
             attempt: std::sync::Arc::clone(round.attempt()),
             cohort: round.cohort()?.clone(),
             commits: round.commits().clone(),
             lists: round.lists().clone(),
-            uploads: kept
-                .map(|upload| (upload.item.index, upload.blob, upload.metadata.clone()))
-                .collect(),
+            metadata,
+            checksum,
+            sources: Sources::of(spec, round)?,
             survivors,
         })
     }
-
-    /// The survivors' uploads, each with the root that was accepted.
-    fn staged(&self, spec: &RunSpec, staging: &Staging) -> Result<Vec<Staged>, BlobError> {
-        let parts = Parts::of(spec.params());
-        let opened = self.uploads.iter().map(|(index, blob, _)| {
-            let slot = Slot::of(spec.run_id(), &self.attempt, *index);
-            staging.staged(&slot, parts, &blob.digest)
-        });
-        opened.collect()
-    }
 }
 
-/// Where the job reads and writes.
+/// Where the final job reads and writes.
 #[derive(Clone, Copy)]
 pub struct Stores<'a> {
     /// Holds the model of the round, and takes the next one.
@@ -72,7 +72,7 @@ pub struct Stores<'a> {
     pub uploads: &'a Staging,
 }
 
-/// Why the job has no result.
+/// Why a job has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The round is over.
@@ -86,9 +86,9 @@ pub enum JobError {
     Disk(Unread),
 }
 
-/// Runs the job; `model` is the model the round trained on.
+/// Runs the final job; `model` is the model the round trained on.
 ///
-/// Cost: O((survivors + masks) × elements) time; memory for some chunks, however long the vector is and however many sites there are.
+/// Cost: O((vectors + masks) × elements) time; memory for some chunks, however long the vectors are and however many.
 ///
 /// # Errors
 /// [`JobError`]; nothing is published then.
@@ -108,10 +108,11 @@ pub fn run(
     let (layout, selection) = (spec.layout(), spec.selection());
     let source = stores.models.source(model)?;
     let old = Checkpoint::model(&source, layout)?;
-    let sum = Sum {
+    let stream = Slot::of(spec.run_id(), &inputs.attempt, 0).stream;
+    let vectors = Vectors {
         params,
-        masks: &unmasked.masks,
-        uploads: inputs.staged(spec, stores.uploads)?,
+        projections: stores.uploads.projections(stream),
+        staged: inputs.sources.open(Parts::of(params), stores.uploads)?,
     };
     let mut publishing = Publishing {
         spec,
@@ -119,13 +120,14 @@ pub fn run(
         next: Next::new(Flat::new(&old, layout, selection)?)?,
         model: stores.models.stage(model.len_bytes)?,
         sum_hash: BlobHasher::default(),
+        checksum: Checksum::default(),
     };
     match params.lane() {
-        LaneWidth::U16 => publishing.publish::<u16>(&sum)?,
-        LaneWidth::U32 => publishing.publish::<u32>(&sum)?,
-        LaneWidth::U64 => publishing.publish::<u64>(&sum)?,
+        LaneWidth::U16 => publishing.publish::<u16>(&vectors, &unmasked.masks)?,
+        LaneWidth::U32 => publishing.publish::<u32>(&vectors, &unmasked.masks)?,
+        LaneWidth::U64 => publishing.publish::<u64>(&vectors, &unmasked.masks)?,
     }
-    let (sum_hash, next_model) = publishing.finish()?;
+    let (sum_hash, next_model) = publishing.finish(&inputs.checksum)?;
     Ok(Computed {
         sum_hash,
         metadata: metadata
@@ -167,7 +169,7 @@ fn verdict(error: &Protocol) -> Abort {
 
 fn metadata_sum(params: &Params, inputs: &Inputs, unmasked: &Unmasked) -> Vec<u64> {
     let mut sum = vec![0u64; params.config().meta_lanes as usize];
-    for (_, _, metadata) in &inputs.uploads {
+    for metadata in &inputs.metadata {
         for (total, lane) in sum.iter_mut().zip(metadata.chunks_exact(8)) {
             let lane = u64::from_le_bytes(lane.try_into().expect("chunks of eight bytes"));
             *total = total.wrapping_add(lane);

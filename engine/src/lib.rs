@@ -8,7 +8,8 @@
 //! asks again for whatever nobody has answered.
 //!
 //! Around them, pure functions and plain data: [`notice`] (what a site may be told), [`policy`] (when a site refuses), [`ledger`] (what
-//! a site has promised for good), [`statements`] (what others have signed, to hold them to it), [`vault`] (the secrets that entries depend
+//! a site has promised for good), [`plan`] (which vectors are folded
+//! together), [`statements`] (what others have signed, to hold them to it), [`vault`] (the secrets that entries depend
 //! on), [`rejection`] (the two ways of saying no).
 //!
 //! What it deliberately leaves to others: cryptography to `secagg`, numbers to `common`, bytes on the wire and in the journal to
@@ -21,6 +22,7 @@ pub mod ledger;
 pub mod machine;
 pub mod notice;
 pub mod participant;
+pub mod plan;
 pub mod policy;
 pub mod rejection;
 pub mod round;

@@ -213,6 +213,12 @@ pub enum Abort {
         "the journal records a {0} that does not follow from its entries; it was damaged or altered"
     )]
     Diverged(&'static str),
+    /// What was folded does not add up to what arrived, or two runs of one job gave two results.
+    #[error(
+        "what the coordinator folded is not the sum of what the sites sent; nothing was published. Its memory, its disk or its program \
+         is at fault"
+    )]
+    Unbalanced,
     /// An operator cancelled the run.
     #[error("the run was cancelled by an operator")]
     Cancelled,
@@ -236,6 +242,7 @@ impl Abort {
             Self::NotFinite => "ROUND_MODEL_NOT_FINITE",
             Self::Unchanged { .. } => "ROUND_MODEL_UNCHANGED",
             Self::Diverged(_) => "JOURNAL_DIVERGED",
+            Self::Unbalanced => "ROUND_UNBALANCED",
             Self::Cancelled => "RUN_CANCELLED",
         }
     }
@@ -257,6 +264,7 @@ impl Abort {
             | Self::NotFinite
             | Self::Unchanged { .. }
             | Self::Diverged(_)
+            | Self::Unbalanced
             | Self::Cancelled => false,
         }
     }

@@ -8,6 +8,7 @@ mod aborting;
 mod attesting;
 mod committing;
 mod finishing;
+mod folding;
 mod submitting;
 mod unmasking;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
 use veilsum_common::time::Timestamp;
+use veilsum_secagg::checksum::Checksum;
 use veilsum_secagg::context::Attempt;
 use veilsum_secagg::coordinator::Commits;
 use veilsum_secagg::message::{
@@ -26,6 +28,7 @@ use veilsum_secagg::message::{
 use veilsum_secagg::{Bitmap, Certificate, Digest};
 
 use crate::machine::Machine;
+use crate::plan::Fold;
 use crate::rejection::{Abort, Rejection};
 use crate::terms::Terms;
 
@@ -53,6 +56,8 @@ pub struct Upload {
     pub metadata: Vec<u8>,
     /// The packed chunks, one after the other.
     pub blob: BlobRef,
+    /// What the vector adds to the books, taken as its bytes came.
+    pub checksum: Checksum,
     /// When it was accepted; stands in the receipt.
     pub at: Timestamp,
 }
@@ -134,6 +139,13 @@ pub enum Event {
         /// Roster indices of the holders.
         holders: Vec<u32>,
     },
+    /// A stretch of a batch is folded, and its partial durable.
+    Folded {
+        /// Which.
+        fold: Fold,
+        /// Of the part of the partial.
+        digest: Digest,
+    },
     /// The final job is done (J).
     JobDone(Box<Computed>),
     /// Decision: the attempt is given up. Excludes a survivor certificate.
@@ -205,7 +217,9 @@ pub struct Published {
 /// What a round asks of the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Compute the final job: fold the survivors' uploads, take the masks off, make the next model.
+    /// Fold what is not folded yet.
+    Fold,
+    /// Compute the final job: add what is left to add, take the masks off, make the next model.
     Compute,
     /// These staged uploads are not needed any more.
     Discard(Vec<BlobRef>),
@@ -243,6 +257,7 @@ pub struct Round {
     certificate: Option<Certificate>,
     lists: BTreeMap<u32, UnmaskList>,
     usable: BTreeMap<u32, u32>,
+    folded: BTreeMap<Fold, Digest>,
     aborts: BTreeMap<u32, AbortAttestation>,
     outputs: VecDeque<Output>,
 }
@@ -272,6 +287,7 @@ impl Round {
             certificate: None,
             lists: BTreeMap::new(),
             usable: BTreeMap::new(),
+            folded: BTreeMap::new(),
             aborts: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
@@ -424,6 +440,7 @@ impl Round {
             Event::Certified { .. } => decision(matches!(self.phase, Phase::Attesting { .. })),
             Event::Unmasked { index, list } => unmasking::order(self, *index, list),
             Event::SharesClosed { .. } => decision(self.phase == Phase::Unmasking),
+            Event::Folded { fold, digest } => folding::order(self, *fold, digest),
             Event::JobDone(computed) => finishing::order(self, computed),
             Event::AbortDecided(_) => decision(aborting::possible(self)),
             Event::AbortAttested { index, attestation } => {
@@ -450,6 +467,7 @@ impl Round {
             | Event::SurvivorsClosed { .. }
             | Event::Certified { .. }
             | Event::SharesClosed { .. }
+            | Event::Folded { .. }
             | Event::JobDone(_)
             | Event::AbortDecided(_)
             | Event::AbortCertified { .. }
@@ -484,6 +502,10 @@ impl Round {
                 None
             }
             Event::SharesClosed { holders } => Some(unmasking::close(self, &holders)?),
+            Event::Folded { fold, digest } => {
+                folding::insert(self, fold, digest)?;
+                None
+            }
             Event::JobDone(computed) => Some(finishing::close(self, *computed)?),
             Event::AbortDecided(reason) => Some(aborting::start(self, reason)),
             Event::AbortAttested { index, attestation } => {
@@ -513,6 +535,7 @@ impl Round {
             | Abort::NotFinite
             | Abort::Unchanged { .. }
             | Abort::Diverged(_)
+            | Abort::Unbalanced
             | Abort::Cancelled => return Outcome::Lost(reason),
         };
         Outcome::Spent(Loss {
@@ -532,8 +555,10 @@ impl Round {
     }
 
     fn enter(&mut self, phase: Phase) {
-        match &phase {
-            Phase::Finishing => self.outputs.push_back(Output::Compute),
+        self.phase = phase;
+        match &self.phase {
+            Phase::Attesting { .. } => self.ask_fold(),
+            Phase::Finishing => self.ask_compute(),
             Phase::Ended(outcome) => {
                 let outcome = outcome.clone();
                 let staged = self.uploads.values().map(|upload| upload.blob).collect();
@@ -542,11 +567,23 @@ impl Round {
             }
             Phase::Committing
             | Phase::Submitting { .. }
-            | Phase::Attesting { .. }
             | Phase::Unmasking
             | Phase::Aborting(_) => {}
         }
-        self.phase = phase;
+    }
+
+    /// Whoever folds goes on until nothing is left to fold, whatever the phase.
+    fn ask_fold(&mut self) {
+        if self.next_fold().is_some() {
+            self.outputs.push_back(Output::Fold);
+        }
+    }
+
+    /// The last fold asks again.
+    fn ask_compute(&mut self) {
+        if self.phase == Phase::Finishing && self.next_fold().is_none() {
+            self.outputs.push_back(Output::Compute);
+        }
     }
 
     /// Until when sites are waited for that were asked for something at `at`; nothing of an attempt is waited for after its expiry.
@@ -604,6 +641,7 @@ impl Machine for Round {
 
     fn resume(&mut self) {
         self.outputs.clear();
+        self.ask_fold();
         match &self.phase {
             Phase::Finishing | Phase::Ended(_) => self.enter(self.phase.clone()),
             Phase::Committing

@@ -122,6 +122,7 @@
 mod bitmap;
 mod certificate;
 pub mod channel;
+pub mod checksum;
 mod codec;
 mod commitment;
 pub mod context;

@@ -61,6 +61,8 @@ pub trait Lane: Word {
     fn of(value: u64) -> Self;
     /// Without change.
     fn widen(self) -> u64;
+    /// Wrapping product.
+    fn mul(self, other: Self) -> Self;
     /// Packs whole groups of eight lanes of `ring_bits`, as many as there are; says how many lanes that were.
     #[doc(hidden)]
     fn pack_groups(lanes: &[Self], ring_bits: u8, out: &mut [u8]) -> usize;
@@ -107,6 +109,10 @@ macro_rules! lane {
             #[inline(always)]
             fn widen(self) -> u64 {
                 u64::from(self)
+            }
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                self.wrapping_mul(other)
             }
             fn pack_groups(lanes: &[Self], ring_bits: u8, out: &mut [u8]) -> usize {
                 match ring_bits {

@@ -7,6 +7,7 @@
 mod site;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use veilsum_common::blob::BlobRef;
@@ -16,18 +17,18 @@ use veilsum_common::run::RunSpec;
 use veilsum_common::study::Study;
 use veilsum_common::time::Timestamp;
 use veilsum_coordinator::store::blobs::Blobs;
-use veilsum_coordinator::store::staging::{Slot, Staging};
-use veilsum_coordinator::worker;
+use veilsum_coordinator::store::staging::{Row, Slot, Staging};
+use veilsum_coordinator::worker::{self, FoldJob, JobError};
 use veilsum_engine::machine::Machine as _;
 use veilsum_engine::participant::{Event, Step, UploadParts};
 use veilsum_engine::policy::{Approval, PeerTrust, Policy};
 use veilsum_engine::round::{self, Computed, Opening, Outcome, Published, Round};
 use veilsum_engine::terms::Terms;
+use veilsum_secagg::checksum::Checksum;
 use veilsum_secagg::context::{Attempt, Roster};
 use veilsum_secagg::keys::{Identity, Seed};
 use veilsum_secagg::message::{Announcement, Receipt, SurvivorItem, UploadTrailer};
 use veilsum_secagg::params::round_config_hash;
-use veilsum_secagg::participant::chunk_root;
 use veilsum_secagg::{Bitmap, Certificate, Digest, coordinator};
 
 use site::Site;
@@ -54,7 +55,11 @@ pub struct Seen {
 pub struct Simulation {
     pub spec: Arc<RunSpec>,
     pub blobs: Blobs,
-    staging: Staging,
+    pub staging: Staging,
+    /// Where `staging` keeps its files.
+    pub uploads_dir: PathBuf,
+    /// What a failing coordinator books for every upload besides what arrived.
+    pub misbooked: Checksum,
     pub model: BlobRef,
     key: Identity,
     terms: Terms,
@@ -99,7 +104,7 @@ impl Simulation {
         let roster = enrol(&spec, &mut sites);
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::new(&dir.path().join("blobs")).unwrap();
-        let rounds = study.rounds();
+        let (rounds, uploads_dir) = (study.rounds(), dir.path().join("uploads"));
         Self {
             model: blobs.put(model).unwrap(),
             terms: Terms {
@@ -114,7 +119,9 @@ impl Simulation {
             rounds: 0,
             spec,
             blobs,
-            staging: Staging::new(&dir.path().join("uploads")).unwrap(),
+            staging: Staging::new(&uploads_dir, Seed::new([3; 32])).unwrap(),
+            uploads_dir,
+            misbooked: Checksum::default(),
             key,
             sites,
             roster,
@@ -124,22 +131,7 @@ impl Simulation {
 
     /// A round that the shipped final job ends, in which the sites in `lost` commit and never upload.
     pub fn round(&mut self, train: impl Fn(usize, u64) -> Trained, lost: &[usize]) -> Seen {
-        let (spec, model) = (Arc::clone(&self.spec), self.model);
-        let (blobs, staging) = (self.blobs.clone(), self.staging.clone());
-        self.round_ended_by(train, lost, |round, received| {
-            for (index, upload) in (0..).zip(received) {
-                let Some(Received { packed, .. }) = upload else {
-                    continue;
-                };
-                let slot = Slot::of(spec.run_id(), round.attempt(), index);
-                stage(&staging, slot, Parts::of(spec.params()), packed);
-            }
-            let stores = worker::Stores {
-                models: &blobs,
-                uploads: &staging,
-            };
-            worker::run(&spec, stores, &model, &worker::Inputs::of(round).unwrap()).unwrap()
-        })
+        self.round_ended_by(train, lost, |this, round, _| this.compute(round).unwrap())
     }
 
     /// A round whose sum `compute` makes, or makes up.
@@ -147,14 +139,11 @@ impl Simulation {
         &mut self,
         train: impl Fn(usize, u64) -> Trained,
         lost: &[usize],
-        compute: impl FnOnce(&Round, &[Option<Received>]) -> Computed,
+        compute: impl FnOnce(&Self, &Round, &[Option<Received>]) -> Computed,
     ) -> Seen {
-        self.rounds += 1;
-        let mut round = self.open();
-        let clear = self.commit(&mut round, train);
-        let received = self.upload(&mut round, lost);
-        self.release(&mut round);
-        let computed = round::Event::JobDone(Box::new(compute(&round, &received)));
+        let (mut round, clear, received) = self.released(train, lost);
+        self.fold(&mut round);
+        let computed = round::Event::JobDone(Box::new(compute(self, &round, &received)));
         submit(&mut round, computed);
         let Some(Outcome::Published(published)) = round.outcome().cloned() else {
             panic!("no result: {:?}", round.outcome());
@@ -165,6 +154,39 @@ impl Simulation {
             received,
             published: *published,
         }
+    }
+
+    /// A round whose shares are released and whose jobs are still to be run.
+    pub fn released(
+        &mut self,
+        train: impl Fn(usize, u64) -> Trained,
+        lost: &[usize],
+    ) -> (Round, Vec<Clear>, Vec<Option<Received>>) {
+        self.rounds += 1;
+        let mut round = self.open();
+        let clear = self.commit(&mut round, train);
+        let received = self.upload(&mut round, lost);
+        self.release(&mut round);
+        (round, clear, received)
+    }
+
+    /// Runs every fold of a round, as the coordinator does.
+    pub fn fold(&self, round: &mut Round) {
+        while let Some(job) = FoldJob::next(&self.spec, round) {
+            let (fold, digest) = (job.fold(), job.run(&self.staging).unwrap());
+            submit(round, round::Event::Folded { fold, digest });
+            job.let_go(&self.staging).unwrap();
+        }
+    }
+
+    /// Runs the final job of a round.
+    pub fn compute(&self, round: &Round) -> Result<Computed, JobError> {
+        let stores = worker::Stores {
+            models: &self.blobs,
+            uploads: &self.staging,
+        };
+        let inputs = worker::Inputs::of(&self.spec, round).unwrap();
+        worker::run(&self.spec, stores, &self.model, &inputs)
     }
 
     fn open(&mut self) -> Round {
@@ -231,7 +253,10 @@ impl Simulation {
             }
             let near = coordinator::neighbourhood(round.attempt(), round.commits(), index).unwrap();
             let (packed, trailer) = site.upload(&near);
-            let upload = accept(round, index, &packed, &trailer);
+            let slot = Slot::of(self.spec.run_id(), round.attempt(), index);
+            let whole = stage(&self.staging, slot, Parts::of(self.spec.params()), &packed);
+            let mut upload = accept(round, index, whole, &trailer);
+            upload.checksum += &self.misbooked;
             let receipt = Receipt {
                 ctx: round.cohort().unwrap().ctx(),
                 upload_hash: upload.item.upload_hash,
@@ -306,7 +331,8 @@ fn enrol(spec: &RunSpec, sites: &mut [Site]) -> Arc<Roster> {
     Arc::new(roster)
 }
 
-fn submit(round: &mut Round, event: round::Event) {
+/// Hands an event in that the round must take.
+pub fn submit(round: &mut Round, event: round::Event) {
     round.admit(NOW, &event).unwrap();
     round.handle(NOW, event).unwrap();
 }
@@ -318,28 +344,42 @@ fn decide(round: &mut Round, at: Timestamp) {
     }
 }
 
-/// What the edge does with an upload before the machine hears of it.
-/// Makes an upload durable as the coordinator does.
-fn stage(staging: &Staging, slot: Slot, parts: Parts, packed: &[u8]) {
-    let upload = staging.upload(slot, parts).unwrap();
+/// Makes an upload durable as the coordinator does; gives its root and what it adds to the books.
+fn stage(staging: &Staging, slot: Slot, parts: Parts, packed: &[u8]) -> (BlobRef, Checksum) {
+    let (upload, books) = (
+        staging.upload(slot, parts).unwrap(),
+        staging.projections(slot.stream),
+    );
     let mut rest = packed;
     for part in 0..parts.count() {
-        let hashes = parts.chunks_of(part).map(|chunk| {
+        let rows = parts.chunks_of(part).map(|chunk| {
             let (now, later) = rest.split_at(parts.chunk_bytes(chunk));
             rest = later;
             upload.write(chunk, now).unwrap();
-            Digest::of_bulk(now)
+            let (bits, count) = (parts.ring_bits(), parts.chunk_len(chunk));
+            Row {
+                checksum: books.of_packed(chunk, bits, count, now).unwrap(),
+                hash: Digest::of_bulk(now),
+            }
         });
-        let hashes: Vec<Digest> = hashes.collect();
-        upload.keep(part, &hashes).unwrap();
+        let rows: Vec<Row> = rows.collect();
+        upload.keep(part, &rows).unwrap();
     }
+    let (digest, checksum) = upload.whole().unwrap();
+    let len_bytes = parts.total_bytes();
+    (BlobRef { digest, len_bytes }, checksum)
 }
 
-fn accept(round: &Round, index: u32, packed: &[u8], trailer: &UploadTrailer) -> round::Upload {
-    let hashes = site::chunks(round.attempt().params(), packed).map(Digest::of_bulk);
-    let root = chunk_root(&hashes.collect::<Vec<_>>()).unwrap();
+/// What the edge does with an upload before the machine hears of it.
+fn accept(
+    round: &Round,
+    index: u32,
+    (blob, checksum): (BlobRef, Checksum),
+    trailer: &UploadTrailer,
+) -> round::Upload {
     let cohort = round.expects_upload(index).unwrap();
-    let checked = coordinator::check_trailer(round.attempt(), cohort, index, &root, trailer);
+    let root = &blob.digest;
+    let checked = coordinator::check_trailer(round.attempt(), cohort, index, root, trailer);
     round::Upload {
         item: SurvivorItem {
             index,
@@ -347,10 +387,8 @@ fn accept(round: &Round, index: u32, packed: &[u8], trailer: &UploadTrailer) -> 
             signature: trailer.signature,
         },
         metadata: trailer.metadata.clone(),
-        blob: BlobRef {
-            digest: root,
-            len_bytes: packed.len() as u64,
-        },
+        blob,
+        checksum,
         at: NOW,
     }
 }

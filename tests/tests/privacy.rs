@@ -136,7 +136,7 @@ fn no_upload_correlates_with_any_update_and_an_unmasked_one_is_found() {
 }
 
 /// A result that the sites can go on from; nobody looks at its model.
-fn made_up(round: &Round, _: &[Option<Received>]) -> Computed {
+fn made_up(_: &Simulation, round: &Round, _: &[Option<Received>]) -> Computed {
     let number = round.attempt().announcement().round.to_le_bytes();
     Computed {
         sum_hash: Digest::of_bulk(&number),

@@ -460,6 +460,13 @@ it was cannot be seen from a sum.",
                 "compare the releases of all sites; one of them sent numbers that no honest site sends",
             ),
             known(
+                "ROUND_UNBALANCED",
+                Exit::VerificationFailed,
+                "What the coordinator folded is not the sum of what arrived, or a job that ran twice gave two results. \
+Nothing was published. The coordinator's memory, disk or program is at fault, and no site.",
+                "the coordinator's operator tests its memory and disk before the run is created again",
+            ),
+            known(
                 "JOURNAL_DIVERGED",
                 Exit::VerificationFailed,
                 "The coordinator's journal holds a decision that does not follow from its entries: it was \

@@ -106,6 +106,7 @@ fn every_way_in_which_a_run_can_end_has_a_code_word() {
         Abort::NotFinite,
         Abort::Unchanged { round: 1 },
         Abort::Diverged("set"),
+        Abort::Unbalanced,
         Abort::Cancelled,
     ];
     for abort in aborts {

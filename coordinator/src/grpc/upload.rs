@@ -162,7 +162,8 @@ impl<J: Journal> Taking<J> {
         let staged = staged.map_err(|error| status::blob(&error))?;
         // The round may have ended and let go of its files meanwhile: this one it has not seen.
         self.expected().inspect_err(|_| self.let_go(staging))?;
-        let mut intake = Intake::new(Arc::clone(&staged));
+        let projections = staging.projections(self.slot.stream);
+        let mut intake = Intake::new(Arc::clone(&staged), projections);
         let pieces = async {
             messages.tell(answers, having(staged.have())).await?;
             loop {
@@ -213,7 +214,8 @@ impl<J: Journal> Taking<J> {
         intake: &Intake,
         trailer: UploadTrailer,
     ) -> Result<Answer, Status> {
-        let root = intake.root().map_err(|error| status::upload(&error))?;
+        let whole = intake.whole().map_err(|error| status::upload(&error))?;
+        let (root, checksum) = whole;
         let checked = self.place.check(&root, &trailer);
         let staging = &messages.context.shared.uploads;
         let upload_hash = checked.inspect_err(|_| self.let_go(staging))?;
@@ -228,6 +230,7 @@ impl<J: Journal> Taking<J> {
                 digest: root,
                 len_bytes: self.place.parts().total_bytes(),
             },
+            checksum,
             at: clock::now(),
         };
         let event = round::Event::Uploaded(Box::new(upload.clone()));

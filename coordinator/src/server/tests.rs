@@ -15,7 +15,7 @@ async fn a_start_keeps_the_uploads_of_the_newest_attempt_and_every_model_and_rem
     let shared = Shared {
         journal: MemoryJournal::new(),
         blobs: Blobs::new(&dir.path().join("blobs")).unwrap(),
-        uploads: Staging::new(&dir.path().join("uploads")).unwrap(),
+        uploads: Staging::new(&dir.path().join("uploads"), Seed::new([3; 32])).unwrap(),
         data_dir: dir.path().to_owned(),
         runs_dir: dir.path().join("runs"),
         fatal: mpsc::channel(1).0,

@@ -5,11 +5,11 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use tokio::sync::watch;
 
 use super::blobs::Error;
@@ -104,9 +104,24 @@ pub(super) fn reserve(file: &File, len_bytes: u64) -> io::Result<()> {
     if len_bytes == 0 {
         return Ok(());
     }
+    // Asked for more than there is, some file systems take all there is before they say no: others would meet a full disk.
+    let (free, has_blocks) = (fstatvfs(file)?, file.metadata()?.blocks());
+    let room_bytes = free.f_bavail.saturating_mul(free.f_frsize);
+    if len_bytes.saturating_sub(has_blocks * 512) > room_bytes {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, len_bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
         reserved => Ok(reserved?),
+    }
+}
+
+/// Gives a stretch of a file back to the disk; it reads as zeros then. Some file systems cannot, and keep it.
+pub(super) fn give_back(file: &File, offset: u64, len_bytes: u64) -> io::Result<()> {
+    let hole = FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE;
+    match fallocate(file, hole, offset, len_bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        given => Ok(given?),
     }
 }
 

@@ -12,6 +12,7 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use veilsum_daemon::files::{self, FileError};
+use veilsum_secagg::keys::Seed;
 use zeroize::Zeroizing;
 
 #[cfg(test)]
@@ -47,6 +48,14 @@ impl StoreKey {
         entropy(key.as_mut_slice());
         files::create_secret(path, key.as_slice())?;
         Ok(Self(key))
+    }
+
+    /// What the books of staged uploads are kept with: a secret of its own that follows from the key.
+    pub(super) fn books(&self) -> Seed {
+        Seed::new(blake3::derive_key(
+            "veilsum coordinator store v1 books of staged uploads",
+            self.0.as_slice(),
+        ))
     }
 
     /// A value by which a journal recognises its key; it does not help to find the key.

@@ -15,6 +15,7 @@ use std::{
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use veilsum_secagg::keys::Seed;
 
 use super::{
     Entry, Error, Journal, LockError, StreamId,
@@ -38,6 +39,7 @@ use writer::{Change, Command, Read, Write, Writer};
 #[derive(Clone)]
 pub struct SqliteJournal {
     commands: mpsc::Sender<Command>,
+    books: Arc<Seed>,
     sealer: Arc<Sealer>,
 }
 
@@ -67,8 +69,14 @@ impl SqliteJournal {
             .map_err(|source| OpenError::Io { file, source })?;
         Ok(Self {
             commands,
+            books: Arc::new(key.books()),
             sealer: Arc::new(Sealer::new(&key, entropy)),
         })
+    }
+
+    /// What the books of staged uploads are kept with; the same whenever this journal is opened.
+    pub fn books(&self) -> Seed {
+        self.books.duplicate()
     }
 
     /// Finishes what has been asked, closes the file and releases the directory. Later calls on any handle fail.

@@ -1,10 +1,11 @@
 //! Uploads on their way in, and those that wait to be folded: one file for each site of an attempt.
 //!
-//! A file holds the packed vector and behind it one BLAKE3 hash for each chunk. A part is there once its bytes and the hashes of its chunks
-//! are synced; after a crash hashes may have come to the disk before bytes, so a file that this process has not written is looked through
-//! before anything of it counts. An accepted upload is named by the root over its hashes, and each chunk is checked against its own hash
-//! whenever it is read. Whether a file is still needed is the round's business; all files of an attempt go at once when it is over.
-//! Calls block: an async caller puts them on a blocking thread.
+//! A file holds a packed vector and behind it a row for each chunk: its BLAKE3 hash, and what it adds to the books. A part is there once its
+//! bytes and the rows of its chunks are synced; after a crash rows may have come to the disk before bytes, so a file that this process
+//! has not written is looked through before anything of it counts. An accepted upload is named by the root over its hashes, and each chunk
+//! is checked against its own hash whenever it is read. A partial, which is what a batch of uploads was folded into, is a file of the same
+//! form; once a part of it counts, those bytes of the uploads may go. Whether a file is still needed is the round's business; all files of
+//! an attempt go at once when it is over. Calls block: an async caller puts them on a blocking thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -14,14 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use veilsum_common::ids::RunId;
-use veilsum_common::parts::Parts;
+use veilsum_common::parts::{Parts, part_digest};
 use veilsum_secagg::Digest;
+use veilsum_secagg::checksum::{Checksum, Projections};
 use veilsum_secagg::context::Attempt;
+use veilsum_secagg::keys::Seed;
 use veilsum_secagg::participant::chunk_root;
 
 use super::StreamId;
 use super::blobs::Error;
-use super::disk::{Disk, at, make_dir, names, reserve};
+use super::disk::{Disk, at, give_back, make_dir, names, reserve};
 
 #[cfg(test)]
 mod tests;
@@ -50,19 +53,21 @@ impl Slot {
 #[derive(Clone)]
 pub struct Staging {
     disk: Disk,
+    books: Arc<Seed>,
     /// Those that this process has looked through.
     known: Arc<Mutex<BTreeMap<Slot, Arc<Upload>>>>,
 }
 
 impl Staging {
-    /// Takes the directory, or makes it.
+    /// Takes the directory, or makes it. `books` is what the secret streams of all attempts follow from; no site knows it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn new(dir: &Path) -> Result<Self, Error> {
+    pub fn new(dir: &Path, books: Seed) -> Result<Self, Error> {
         make_dir(dir).map_err(at(dir))?;
         Ok(Self {
             disk: Disk::new(dir),
+            books: Arc::new(books),
             known: Arc::default(),
         })
     }
@@ -70,6 +75,12 @@ impl Staging {
     /// Waits until a sync has failed, and tells which. The process must exit then.
     pub async fn failed(&self) -> Error {
         self.disk.failed().await
+    }
+
+    /// The secret stream of an attempt.
+    pub fn projections(&self, stream: StreamId) -> Projections {
+        let seed = blake3::keyed_hash(self.books.expose(), stream.to_string().as_bytes());
+        Projections::new(&Seed::new(*seed.as_bytes()))
     }
 
     /// The upload of `slot` with whatever is there of it, and room for the rest: a full disk is met here and not in the middle.
@@ -80,10 +91,25 @@ impl Staging {
         if let Some(known) = self.known().get(&slot) {
             return Ok(Arc::clone(known));
         }
+        let upload = Arc::new(self.begin(self.path(&slot), parts)?);
+        *upload.rows() = whole_parts(&upload.file, parts);
+        let mut known = self.known();
+        Ok(Arc::clone(known.entry(slot).or_insert(upload)))
+    }
+
+    /// The partial of a batch, to be gone on with; which parts of it count is the journal's business. One caller at a time writes it.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
+    pub fn partial(&self, stream: StreamId, batch: u32, parts: Parts) -> Result<Upload, Error> {
+        self.begin(self.partial_path(stream, batch), parts)
+    }
+
+    /// A file with room for a whole vector and its rows; what another process has left stays.
+    fn begin(&self, path: PathBuf, parts: Parts) -> Result<Upload, Error> {
         self.disk.check()?;
-        let path = self.path(&slot);
-        let dir = self.dir(slot.stream);
-        self.disk.make_dirs(&dir)?;
+        let dir = path.parent().expect("files are below the directory");
+        self.disk.make_dirs(dir)?;
         let before = path.exists();
         let file = open(&path, OpenOptions::new().create(true).write(true))?;
         if let Err(full) = reserve(&file, parts.total_bytes() + table_bytes(parts)) {
@@ -93,17 +119,14 @@ impl Staging {
             }
             return Err(at(&path)(full));
         }
-        self.disk.sync_dir(&dir)?;
-        let upload = Upload {
+        self.disk.sync_dir(dir)?;
+        Ok(Upload {
             disk: self.disk.clone(),
-            hashes: Mutex::new(whole_parts(&file, parts)),
+            rows: Mutex::new(vec![None; place(parts.chunks())]),
             file,
             path,
             parts,
-        };
-        let upload = Arc::new(upload);
-        let mut known = self.known();
-        Ok(Arc::clone(known.entry(slot).or_insert(upload)))
+        })
     }
 
     /// An accepted upload, to be folded: the one whose chunks have this root.
@@ -111,25 +134,50 @@ impl Staging {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Corrupt`] if its hashes do not have the root, [`Error::Io`].
     pub fn staged(&self, slot: &Slot, parts: Parts, root: &Digest) -> Result<Staged, Error> {
-        let path = self.path(slot);
-        let file = match open(&path, &mut OpenOptions::new()) {
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                return Err(Error::NotFound { digest: *root });
-            }
-            opened => opened?,
-        };
-        let hashes = table(&file, parts).map_err(at(&path))?;
-        let found = chunk_root(&hashes).unwrap_or(Digest::ZERO);
-        if found != *root {
+        let staged = Staged::open(self.path(slot), parts, root)?;
+        let found = chunk_root(&staged.hashes()).unwrap_or(Digest::ZERO);
+        if found == *root {
+            Ok(staged)
+        } else {
             let expected = *root;
-            return Err(Error::Corrupt { expected, found });
+            Err(Error::Corrupt { expected, found })
         }
-        Ok(Staged {
-            file,
-            path,
-            parts,
-            hashes,
-        })
+    }
+
+    /// A finished partial: the one whose parts have these digests.
+    ///
+    /// # Errors
+    /// As [`Self::staged`].
+    pub fn folded(
+        &self,
+        stream: StreamId,
+        batch: u32,
+        parts: Parts,
+        digests: &[Digest],
+    ) -> Result<Staged, Error> {
+        let first = digests.first().copied().unwrap_or(Digest::ZERO);
+        let staged = Staged::open(self.partial_path(stream, batch), parts, &first)?;
+        let hashes = staged.hashes();
+        for (part, expected) in (0..parts.count()).zip(digests) {
+            let chunks = parts.chunks_of(part);
+            let found = part_digest(&hashes[place(chunks.start)..place(chunks.end)]);
+            if found != *expected {
+                let expected = *expected;
+                return Err(Error::Corrupt { expected, found });
+            }
+        }
+        Ok(staged)
+    }
+
+    /// Gives the bytes of one part of an upload back to the disk, now that they are in a partial.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a file system that cannot keeps them until the attempt is over.
+    pub fn let_go(&self, slot: &Slot, parts: Parts, part: u64) -> Result<(), Error> {
+        let path = self.path(slot);
+        let file = open(&path, OpenOptions::new().write(true))?;
+        let offset = parts.chunk_at(parts.chunks_of(part).start);
+        give_back(&file, offset, parts.part_bytes(part)).map_err(at(&path))
     }
 
     /// Removes an upload that nobody vouches for, so that its site can begin anew.
@@ -184,16 +232,29 @@ impl Staging {
     fn path(&self, slot: &Slot) -> PathBuf {
         self.dir(slot.stream).join(slot.index.to_string())
     }
+
+    fn partial_path(&self, stream: StreamId, batch: u32) -> PathBuf {
+        self.dir(stream).join(format!("batch-{batch}"))
+    }
 }
 
-/// One upload on its way in. Its parts may come in any order, each by one writer at a time.
+/// What is kept of a chunk besides its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Of its packed bytes.
+    pub hash: Digest,
+    /// What it adds to the books.
+    pub checksum: Checksum,
+}
+
+/// One vector on its way in. Its parts may come in any order, each by one writer at a time.
 pub struct Upload {
     disk: Disk,
     file: File,
     path: PathBuf,
     parts: Parts,
     /// By chunk; those of a part are set together, once it is durable.
-    hashes: Mutex<Vec<Option<Digest>>>,
+    rows: Mutex<Vec<Option<Row>>>,
 }
 
 impl Upload {
@@ -204,9 +265,9 @@ impl Upload {
 
     /// Whether a part is durable.
     pub fn has(&self, part: u64) -> bool {
-        let hashes = self.hashes();
+        let rows = self.rows();
         let mut chunks = self.parts.chunks_of(part);
-        chunks.all(|chunk| hashes[place(chunk)].is_some())
+        chunks.all(|chunk| rows[place(chunk)].is_some())
     }
 
     /// The durable parts: bit (k mod 8) of byte ⌊k/8⌋ is part k.
@@ -218,10 +279,15 @@ impl Upload {
         have
     }
 
-    /// The root over all chunks, once every part is durable.
-    pub fn root(&self) -> Option<Digest> {
-        let hashes: Option<Vec<Digest>> = self.hashes().iter().copied().collect();
-        chunk_root(&hashes?)
+    /// The root over all chunks and what they add to the books, once every part is durable.
+    pub fn whole(&self) -> Option<(Digest, Checksum)> {
+        let (mut hashes, mut checksum) = (Vec::new(), Checksum::default());
+        for row in self.rows().iter() {
+            let row = row.as_ref()?;
+            hashes.push(row.hash);
+            checksum += &row.checksum;
+        }
+        Some((chunk_root(&hashes)?, checksum))
     }
 
     /// Writes a whole chunk, not durable yet.
@@ -235,49 +301,88 @@ impl Upload {
         written.map_err(at(&self.path))
     }
 
-    /// Makes a part durable whose chunks are written and have these hashes.
+    /// Makes a part durable whose chunks are written and have these rows.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NotDurable`].
-    pub fn keep(&self, part: u64, hashes: &[Digest]) -> Result<(), Error> {
+    pub fn keep(&self, part: u64, rows: &[Row]) -> Result<(), Error> {
         let chunks = self.parts.chunks_of(part);
-        let rows: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
-        let offset = self.parts.total_bytes() + chunks.start * HASH_BYTES;
-        let written = self.file.write_all_at(&rows, offset);
+        let bytes: Vec<u8> = rows.iter().flat_map(|row| row.to_bytes()).collect();
+        let offset = self.parts.total_bytes() + chunks.start * ROW_BYTES as u64;
+        let written = self.file.write_all_at(&bytes, offset);
         written.map_err(at(&self.path))?;
         self.disk.sync(&self.file, &self.path)?;
-        let mut known = self.hashes();
-        for (chunk, hash) in chunks.zip(hashes) {
-            known[place(chunk)] = Some(*hash);
+        let mut known = self.rows();
+        for (chunk, row) in chunks.zip(rows) {
+            known[place(chunk)] = Some(*row);
         }
         Ok(())
     }
 
-    fn hashes(&self) -> MutexGuard<'_, Vec<Option<Digest>>> {
-        self.hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rows(&self) -> MutexGuard<'_, Vec<Option<Row>>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An accepted upload, chunk by chunk.
+impl Row {
+    fn to_bytes(self) -> [u8; ROW_BYTES] {
+        let mut bytes = [0; ROW_BYTES];
+        let (hash, checksum) = bytes.split_at_mut(32);
+        hash.copy_from_slice(&self.hash.0);
+        checksum.copy_from_slice(&self.checksum.to_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; ROW_BYTES]) -> Self {
+        let (hash, checksum) = bytes.split_first_chunk().expect("a row begins with a hash");
+        Self {
+            hash: Digest(*hash),
+            checksum: Checksum::from_bytes(checksum.try_into().expect("and ends with a checksum")),
+        }
+    }
+}
+
+/// A whole vector, chunk by chunk.
 pub struct Staged {
     file: File,
     path: PathBuf,
     parts: Parts,
-    hashes: Vec<Digest>,
+    rows: Vec<Row>,
 }
 
 impl Staged {
-    /// Reads a chunk and checks its hash.
+    fn open(path: PathBuf, parts: Parts, digest: &Digest) -> Result<Self, Error> {
+        let file = match open(&path, &mut OpenOptions::new()) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(Error::NotFound { digest: *digest });
+            }
+            opened => opened?,
+        };
+        let rows = table(&file, parts).map_err(at(&path))?;
+        Ok(Self {
+            file,
+            path,
+            parts,
+            rows,
+        })
+    }
+
+    fn hashes(&self) -> Vec<Digest> {
+        self.rows.iter().map(|row| row.hash).collect()
+    }
+
+    /// Reads a chunk and checks its hash; gives what it adds to the books.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Io`].
-    pub fn chunk(&self, chunk: u64, packed: &mut Vec<u8>) -> Result<(), Error> {
+    pub fn chunk(&self, chunk: u64, packed: &mut Vec<u8>) -> Result<&Checksum, Error> {
         packed.resize(self.parts.chunk_bytes(chunk), 0);
         let read = self.file.read_exact_at(packed, self.parts.chunk_at(chunk));
         read.map_err(at(&self.path))?;
-        let (expected, found) = (self.hashes[place(chunk)], Digest::of_bulk(packed));
+        let Row { hash, checksum } = &self.rows[place(chunk)];
+        let (expected, found) = (*hash, Digest::of_bulk(packed));
         if found == expected {
-            Ok(())
+            Ok(checksum)
         } else {
             Err(Error::Corrupt { expected, found })
         }
@@ -285,29 +390,29 @@ impl Staged {
 }
 
 /// What of a file that another process may have left can be relied on: the parts whose chunks all have their hashes.
-fn whole_parts(file: &File, parts: Parts) -> Vec<Option<Digest>> {
-    let mut hashes = vec![None; place(parts.chunks())];
+fn whole_parts(file: &File, parts: Parts) -> Vec<Option<Row>> {
+    let mut rows = vec![None; place(parts.chunks())];
     let Ok(table) = table(file, parts) else {
-        return hashes;
+        return rows;
     };
     let mut packed = Vec::new();
     for part in 0..parts.count() {
         let mut whole = parts.chunks_of(part).map(|chunk| {
             packed.resize(parts.chunk_bytes(chunk), 0);
             let read = file.read_exact_at(&mut packed, parts.chunk_at(chunk));
-            read.is_ok() && Digest::of_bulk(&packed) == table[place(chunk)]
+            read.is_ok() && Digest::of_bulk(&packed) == table[place(chunk)].hash
         });
         if whole.all(|whole| whole) {
             for chunk in parts.chunks_of(part).map(place) {
-                hashes[chunk] = Some(table[chunk]);
+                rows[chunk] = Some(table[chunk]);
             }
         }
     }
-    hashes
+    rows
 }
 
-/// All rows of hashes; rows that were never written are zero, or beyond the end.
-fn table(file: &File, parts: Parts) -> io::Result<Vec<Digest>> {
+/// All rows; those that were never written are zero, or beyond the end.
+fn table(file: &File, parts: Parts) -> io::Result<Vec<Row>> {
     let mut rows = vec![0; place(table_bytes(parts))];
     let mut filled = 0;
     while filled < rows.len() {
@@ -316,14 +421,12 @@ fn table(file: &File, parts: Parts) -> io::Result<Vec<Digest>> {
             some => filled += some,
         }
     }
-    let rows = rows.chunks_exact(place(HASH_BYTES));
-    Ok(rows
-        .map(|row| Digest(row.try_into().expect("rows of 32 bytes")))
-        .collect())
+    let (rows, _) = rows.as_chunks();
+    Ok(rows.iter().map(Row::from_bytes).collect())
 }
 
 fn table_bytes(parts: Parts) -> u64 {
-    parts.chunks() * HASH_BYTES
+    parts.chunks() * ROW_BYTES as u64
 }
 
 fn open(path: &Path, how: &mut OpenOptions) -> Result<File, Error> {
@@ -360,5 +463,5 @@ fn place(number: u64) -> usize {
 
 /// What the names of rounds' streams begin with.
 const ROUNDS: &str = "round";
-/// Bytes of one row.
-const HASH_BYTES: u64 = 32;
+/// Bytes of one row: hash and checksum.
+const ROW_BYTES: usize = 32 + Checksum::BYTES;

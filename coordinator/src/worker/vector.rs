@@ -1,7 +1,7 @@
-//! The long half of the final job: the sum of the survivors' uploads and the model that follows from it, some chunks at a time.
+//! The long half of the final job: the sum without its masks and the model that follows from it, some chunks at a time.
 //!
 //! Chunks of the sum know nothing of each other and are shared out over threads; hash and model take them in order. Memory is two chunks
-//! for each thread, however long the vector is and however many sites there are.
+//! for each thread, however long the vector is.
 
 use veilsum_common::blob::{BlobHasher, BlobRef};
 use veilsum_common::model::Next;
@@ -9,35 +9,13 @@ use veilsum_common::run::RunSpec;
 use veilsum_daemon::workers;
 use veilsum_engine::rejection::Abort;
 use veilsum_secagg::Digest;
+use veilsum_secagg::checksum::Checksum;
 use veilsum_secagg::mask::Masks;
-use veilsum_secagg::params::Params;
-use veilsum_secagg::ring::{Lane, centred, unpack_add};
+use veilsum_secagg::ring::{Lane, centred};
 
 use super::JobError;
+use super::fold::Vectors;
 use crate::store::blobs::BlobWriter;
-use crate::store::staging::Staged;
-
-/// What the sum is made from.
-pub(super) struct Sum<'a> {
-    pub(super) params: &'a Params,
-    pub(super) masks: &'a Masks,
-    pub(super) uploads: Vec<Staged>,
-}
-
-impl Sum<'_> {
-    /// Folds one chunk and takes the masks off.
-    fn chunk<L: Lane>(&self, chunk: u64) -> Result<Vec<L>, JobError> {
-        let (ring_bits, len) = (self.params.config().m, self.params.chunk_len(chunk));
-        let (mut sum, mut packed) = (vec![L::default(); len as usize], Vec::new());
-        for upload in &self.uploads {
-            upload.chunk(chunk, &mut packed)?;
-            unpack_add(&packed, ring_bits, &mut sum)
-                .map_err(|_| JobError::Over(Abort::Diverged("staged upload")))?;
-        }
-        self.masks.add(chunk, &mut sum);
-        Ok(sum)
-    }
-}
 
 /// What becomes of the sum.
 pub(super) struct Publishing<'a> {
@@ -47,17 +25,29 @@ pub(super) struct Publishing<'a> {
     pub(super) next: Next<'a>,
     pub(super) model: BlobWriter,
     pub(super) sum_hash: BlobHasher,
+    /// Of the masked sum, as far as it was taken.
+    pub(super) checksum: Checksum,
 }
 
 impl Publishing<'_> {
-    /// Takes the whole sum, chunk by chunk.
-    pub(super) fn publish<L: Lane>(&mut self, sum: &Sum<'_>) -> Result<(), JobError> {
+    /// Takes the whole sum, chunk by chunk, and `masks` off it.
+    pub(super) fn publish<L: Lane>(
+        &mut self,
+        sum: &Vectors<'_>,
+        masks: &Masks,
+    ) -> Result<(), JobError> {
         let threads = workers::all_cores();
         let all: Vec<u64> = (0..sum.params.chunks()).collect();
         for some in all.chunks(CHUNKS_PER_THREAD * threads.get()) {
-            let made = workers::map(threads, some.iter(), |chunk| sum.chunk::<L>(*chunk));
-            for (chunk, lanes) in some.iter().zip(made) {
-                self.take(*chunk, &lanes?)?;
+            let made = workers::map(threads, some.iter(), |chunk| {
+                let (mut lanes, checksum) = sum.chunk::<L>(*chunk)?;
+                masks.add(*chunk, &mut lanes);
+                Ok::<_, JobError>((lanes, checksum))
+            });
+            for (chunk, made) in some.iter().zip(made) {
+                let (lanes, checksum) = made?;
+                self.checksum += &checksum;
+                self.take(*chunk, &lanes)?;
             }
         }
         Ok(())
@@ -91,8 +81,13 @@ impl Publishing<'_> {
         decoded
     }
 
-    /// The hash of the sum's lanes, and the next model, durable.
-    pub(super) fn finish(mut self) -> Result<(Digest, BlobRef), JobError> {
+    /// The hash of the sum's lanes, and the next model, durable: if what was added up is what was accepted, all of it and once.
+    pub(super) fn finish(mut self, accepted: &Checksum) -> Result<(Digest, BlobRef), JobError> {
+        let ring_bits = self.spec.params().config().m;
+        if !self.checksum.balances(accepted, ring_bits) {
+            tracing::error!("the masked sum is not the sum of the accepted uploads");
+            return Err(JobError::Over(Abort::Unbalanced));
+        }
         let model = &mut self.model;
         self.next
             .finish(|bytes| Ok::<_, JobError>(model.write(bytes)?))?;

@@ -10,10 +10,11 @@ use crate::rejection::{Abort, Rejection};
 
 pub(super) fn order(round: &Round, computed: &Computed) -> Result<(), Rejection> {
     match &round.phase {
-        Phase::Finishing => Ok(()),
+        Phase::Finishing if round.next_fold().is_none() => Ok(()),
         Phase::Ended(Outcome::Published(published)) if published.model == computed.next_model => {
             Err(Rejection::Repeated)
         }
+        Phase::Ended(Outcome::Published(_)) => Err(Rejection::Conflict("result of the final job")),
         _ => Err(round.out_of_phase("a job's result")),
     }
 }

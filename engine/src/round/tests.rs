@@ -387,7 +387,9 @@ fn the_final_job_is_asked_for_until_its_first_result() {
         unreachable!()
     };
     computed.next_model.digest.0[0] ^= 1;
-    assert!(out_of_phase(round.handle(at, Event::JobDone(computed))));
+    let another = round.handle(at, Event::JobDone(computed));
+    let conflict = Rejection::Conflict("result of the final job");
+    assert_eq!(another, Err(conflict));
 }
 
 #[test]

@@ -3699,7 +3699,7 @@ pub struct AbortReason {
     /// The reason, with its numbers.
     #[prost(
         oneof = "abort_reason::Reason",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub reason: ::core::option::Option<abort_reason::Reason>,
 }
@@ -3753,6 +3753,9 @@ pub mod abort_reason {
         /// The round that left the model as it was.
         #[prost(uint64, tag = "15")]
         UnchangedIn(u64),
+        /// What was folded is not the sum of what arrived.
+        #[prost(message, tag = "16")]
+        Unbalanced(super::Plainly),
     }
 }
 /// Entry 0 of a run.
@@ -3965,7 +3968,7 @@ pub struct RoundEvent {
     /// Which of it.
     #[prost(
         oneof = "round_event::Event",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
     )]
     pub event: ::core::option::Option<round_event::Event>,
 }
@@ -4009,6 +4012,8 @@ pub mod round_event {
         /// Decision: the attempt is lost for good.
         #[prost(message, tag = "14")]
         Lost(super::AbortReason),
+        #[prost(message, tag = "15")]
+        Folded(super::BatchFolded),
     }
 }
 /// A member committed.
@@ -4046,6 +4051,9 @@ pub struct UploadStaged {
     /// When it was accepted, as its receipt says, in milliseconds since 1970.
     #[prost(uint64, tag = "4")]
     pub time_ms: u64,
+    /// What it adds to the books: 8 projections of 8 bytes, little-endian; nothing if all are zero.
+    #[prost(bytes = "vec", tag = "5")]
+    pub checksum: ::prost::alloc::vec::Vec<u8>,
 }
 /// A holder signed the survivors.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -4070,6 +4078,19 @@ pub struct HolderUnmasked {
     /// As it came.
     #[prost(message, optional, tag = "3")]
     pub list: ::core::option::Option<UnmaskList>,
+}
+/// One part of a batch is folded into the batch's partial.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BatchFolded {
+    /// Which batch.
+    #[prost(uint32, tag = "1")]
+    pub batch: u32,
+    /// Which part of its vectors.
+    #[prost(uint64, tag = "2")]
+    pub part: u64,
+    /// BLAKE3 over the hashes of the part's chunks, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
 }
 /// The final job is done.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

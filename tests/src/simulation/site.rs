@@ -17,10 +17,8 @@ use veilsum_secagg::message::{
     Advertisement, Attestation, Commit, Neighbourhood, ShareItem, SurvivorItem, SurvivorProposal,
     UnmaskList, UploadTrailer,
 };
-use veilsum_secagg::params::Params;
 use veilsum_secagg::participant::Binding;
 use veilsum_secagg::prg::Keystream;
-use veilsum_secagg::ring::packed_len;
 
 use super::{NOW, seed};
 
@@ -213,15 +211,4 @@ impl Site {
             _ => None,
         })
     }
-}
-
-/// The chunks of a packed vector.
-pub(super) fn chunks<'a>(params: &'a Params, packed: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    let mut rest = packed;
-    (0..params.chunks()).map(move |chunk| {
-        let len = packed_len(params.chunk_len(chunk), params.config().m);
-        let (now, later) = rest.split_at(len);
-        rest = later;
-        now
-    })
 }

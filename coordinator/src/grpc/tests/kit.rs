@@ -100,7 +100,7 @@ impl World {
         let shared = Arc::new(Shared {
             journal: MemoryJournal::new(),
             blobs: Blobs::new(&dir.path().join("blobs")).unwrap(),
-            uploads: Staging::new(&dir.path().join("uploads")).unwrap(),
+            uploads: Staging::new(&dir.path().join("uploads"), Seed::new([3; 32])).unwrap(),
             data_dir: dir.path().to_owned(),
             runs_dir: dir.path().join("runs"),
             fatal: mpsc::channel(1).0,
@@ -193,11 +193,13 @@ impl World {
     /// Everything up to the cohort of the first round.
     pub async fn commit(&self, run: &Arc<LiveRun<MemoryJournal>>) -> Open {
         let run_id = run.spec().run_id().as_bytes().to_vec();
-        let waiting = self.enrol(run).await;
-        let roster = Arc::clone(run.epoch().unwrap().read().roster().unwrap());
+        let waiting = self.joined(run).await;
+        // All are online before the first round can open: all are its holders.
         for k in 0..self.sites.len() {
             self.rounds(k).poll(poll(&run_id)).await.unwrap();
         }
+        self.confirm(run).await;
+        let roster = Arc::clone(run.epoch().unwrap().read().roster().unwrap());
         until(run, |run| run.round().is_some()).await;
         let round = run.round().unwrap();
         let attempt = Arc::clone(round.read().attempt());
@@ -242,7 +244,13 @@ impl World {
 
     /// Everything up to the certified roster; no site has polled, so that none counts as online.
     pub async fn enrol(&self, run: &LiveRun<MemoryJournal>) -> Vec<AwaitingRoster> {
-        let run_id = run.spec().run_id().as_bytes().to_vec();
+        let waiting = self.joined(run).await;
+        self.confirm(run).await;
+        waiting
+    }
+
+    /// Everybody has joined, and there is a roster to confirm.
+    async fn joined(&self, run: &LiveRun<MemoryJournal>) -> Vec<AwaitingRoster> {
         let mut waiting = Vec::new();
         for k in 0..self.sites.len() {
             waiting.push(self.join(run, k).await);
@@ -252,6 +260,11 @@ impl World {
                 .is_some_and(|epoch| epoch.read().roster().is_some())
         })
         .await;
+        waiting
+    }
+
+    async fn confirm(&self, run: &LiveRun<MemoryJournal>) {
+        let run_id = run.spec().run_id().as_bytes().to_vec();
         let epoch = run.epoch().unwrap();
         let roster = Arc::clone(epoch.read().roster().unwrap());
         for k in 0..self.sites.len() {
@@ -262,7 +275,6 @@ impl World {
             };
             self.rounds(k).confirm_roster(request).await.unwrap();
         }
-        waiting
     }
 
     async fn join(&self, run: &LiveRun<MemoryJournal>, k: usize) -> AwaitingRoster {

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use tempfile::TempDir;
 use veilsum_common::limits::PART_CHUNKS;
@@ -12,7 +12,7 @@ fn parts() -> Parts {
 
 fn staging() -> (TempDir, Staging) {
     let dir = TempDir::new().unwrap();
-    let staging = Staging::new(&dir.path().join("uploads")).unwrap();
+    let staging = Staging::new(&dir.path().join("uploads"), Seed::new([3; 32])).unwrap();
     (dir, staging)
 }
 
@@ -27,35 +27,94 @@ fn packed(chunk: u64) -> Vec<u8> {
     vec![fill; parts().chunk_bytes(chunk)]
 }
 
+fn row(chunk: u64) -> Row {
+    Row {
+        hash: Digest::of_bulk(&packed(chunk)),
+        checksum: Checksum::from_bytes(&[u8::try_from(chunk).unwrap(); Checksum::BYTES]),
+    }
+}
+
 fn write(upload: &Upload, part: u64) {
     let chunks = parts().chunks_of(part);
-    let hashes: Vec<Digest> = chunks
-        .map(|chunk| {
-            upload.write(chunk, &packed(chunk)).unwrap();
-            Digest::of_bulk(&packed(chunk))
-        })
-        .collect();
-    upload.keep(part, &hashes).unwrap();
+    let rows = chunks.map(|chunk| {
+        upload.write(chunk, &packed(chunk)).unwrap();
+        row(chunk)
+    });
+    upload.keep(part, &rows.collect::<Vec<_>>()).unwrap();
+}
+
+fn root(upload: &Upload) -> Option<Digest> {
+    upload.whole().map(|(root, _)| root)
 }
 
 /// The directory as another process finds it.
 fn restarted(dir: &TempDir) -> Staging {
-    Staging::new(&dir.path().join("uploads")).unwrap()
+    Staging::new(&dir.path().join("uploads"), Seed::new([3; 32])).unwrap()
 }
 
 #[test]
 fn parts_come_in_any_order_and_the_root_is_over_all_chunks() {
-    let (_dir, staging) = staging();
+    let (dir, staging) = staging();
     let upload = staging.upload(slot(1, 0), parts()).unwrap();
-    assert_eq!((upload.have(), upload.root()), (vec![0b00], None));
+    assert_eq!((upload.have(), upload.whole()), (vec![0b00], None));
     write(&upload, 1);
-    assert_eq!((upload.have(), upload.root()), (vec![0b10], None));
+    assert_eq!((upload.have(), upload.whole()), (vec![0b10], None));
     write(&upload, 0);
     assert_eq!(upload.have(), [0b11]);
     let hashes: Vec<Digest> = (0..parts().chunks())
         .map(|chunk| Digest::of_bulk(&packed(chunk)))
         .collect();
-    assert_eq!(upload.root(), chunk_root(&hashes));
+    let mut checksum = Checksum::default();
+    (0..parts().chunks()).for_each(|chunk| checksum += &row(chunk).checksum);
+    let expected = (chunk_root(&hashes).unwrap(), checksum);
+    assert_eq!(upload.whole(), Some(expected));
+    let again = restarted(&dir).upload(slot(1, 0), parts()).unwrap();
+    assert_eq!(again.whole(), Some(expected), "and so after a restart");
+}
+
+#[test]
+fn a_partial_is_read_by_the_digests_of_its_parts_and_by_no_others() {
+    let (_dir, staging) = staging();
+    let stream = slot(1, 0).stream;
+    for part in 0..2 {
+        write(&staging.partial(stream, 3, parts()).unwrap(), part);
+    }
+    let hashes: Vec<Digest> = (0..parts().chunks()).map(|chunk| row(chunk).hash).collect();
+    let digests = [0, 1].map(|part| {
+        let chunks = parts().chunks_of(part);
+        part_digest(&hashes[place(chunks.start)..place(chunks.end)])
+    });
+    let folded = staging.folded(stream, 3, parts(), &digests).unwrap();
+    let mut bytes = Vec::new();
+    for chunk in 0..parts().chunks() {
+        let checksum = folded.chunk(chunk, &mut bytes).unwrap();
+        assert_eq!((checksum, &bytes), (&row(chunk).checksum, &packed(chunk)));
+    }
+    for (batch, digests) in [(2, digests), (3, [digests[0]; 2])] {
+        assert!(staging.folded(stream, batch, parts(), &digests).is_err());
+    }
+}
+
+#[test]
+fn a_part_that_is_let_go_gives_its_bytes_back_and_no_others() {
+    // whole pages, as the chunks of a study are
+    let parts = Parts::new((PART_CHUNKS + 1) << 12, 1 << 12, 16);
+    let (_dir, staging) = staging();
+    let upload = staging.upload(slot(1, 0), parts).unwrap();
+    for chunk in 0..parts.chunks() {
+        upload
+            .write(chunk, &vec![1; parts.chunk_bytes(chunk)])
+            .unwrap();
+    }
+    upload.file.sync_all().unwrap();
+    let blocks = || upload.file.metadata().unwrap().blocks();
+    let (before, bytes) = (blocks(), parts.part_bytes(0));
+    staging.let_go(&slot(1, 0), parts, 0).unwrap();
+    assert!(before - blocks() >= bytes / 512, "{before} {}", blocks());
+    let mut chunk = vec![0; parts.chunk_bytes(PART_CHUNKS)];
+    let offset = parts.chunk_at(PART_CHUNKS);
+    upload.file.read_exact_at(&mut chunk, offset).unwrap();
+    assert!(chunk.iter().all(|byte| *byte == 1));
 }
 
 #[test]
@@ -63,7 +122,7 @@ fn an_accepted_upload_is_read_chunk_by_chunk_by_its_root() {
     let (_dir, staging) = staging();
     let upload = staging.upload(slot(1, 0), parts()).unwrap();
     (0..2).for_each(|part| write(&upload, part));
-    let root = upload.root().unwrap();
+    let root = root(&upload).unwrap();
     let staged = staging.staged(&slot(1, 0), parts(), &root).unwrap();
     let mut bytes = Vec::new();
     for chunk in (0..parts().chunks()).rev() {
@@ -95,7 +154,7 @@ fn durable_parts_outlive_the_process() {
     let again = restarted(&dir).upload(slot(1, 0), parts()).unwrap();
     assert_eq!(again.have(), [0b10]);
     write(&again, 0);
-    assert!(again.root().is_some());
+    assert!(again.whole().is_some());
 }
 
 #[test]
@@ -115,12 +174,12 @@ fn a_file_that_was_cut_short_or_is_longer_is_no_panic() {
         let (dir, staging) = staging();
         let upload = staging.upload(slot(1, 0), parts()).unwrap();
         (0..2).for_each(|part| write(&upload, part));
-        let root = upload.root().unwrap();
+        let root = root(&upload).unwrap();
         upload.file.set_len(len).unwrap();
         let staged = staging.staged(&slot(1, 0), parts(), &root);
         assert_eq!(staged.is_ok(), len == 10_000);
         let again = restarted(&dir).upload(slot(1, 0), parts()).unwrap();
-        assert_eq!(again.root().is_some(), len == 10_000);
+        assert_eq!(again.whole().is_some(), len == 10_000);
     }
 }
 
@@ -129,7 +188,7 @@ fn damage_after_the_acceptance_is_noticed_when_the_chunk_is_read() {
     let (_dir, staging) = staging();
     let upload = staging.upload(slot(1, 0), parts()).unwrap();
     (0..2).for_each(|part| write(&upload, part));
-    let root = upload.root().unwrap();
+    let root = root(&upload).unwrap();
     let staged = staging.staged(&slot(1, 0), parts(), &root).unwrap();
     let mut flipped = packed(5);
     flipped[0] ^= 1;
@@ -191,10 +250,9 @@ async fn after_a_failed_sync_nothing_is_kept_any_more() {
         file: upload.file.try_clone().unwrap(),
         path: upload.path.clone(),
         parts: upload.parts,
-        hashes: Mutex::new(upload.hashes().clone()),
+        rows: Mutex::new(upload.rows().clone()),
     };
-    let hashes: Vec<Digest> = vec![Digest::ZERO; place(PART_CHUNKS)];
-    let lost = broken.keep(0, &hashes);
+    let lost = broken.keep(0, &vec![row(0); place(PART_CHUNKS)]);
     assert!(matches!(lost, Err(Error::NotDurable { .. })));
     assert!(!broken.has(0));
     // The kernel reports it once; a second sync would seem to succeed.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use veilsum_common::ids::RunId;
 use veilsum_common::limits::PART_CHUNKS;
 use veilsum_common::parts::Parts;
+use veilsum_secagg::keys::Seed;
 use veilsum_secagg::participant::chunk_root;
 
 use super::*;
@@ -45,10 +46,19 @@ fn pieces(part: u64, len: usize) -> Vec<pb::UploadPiece> {
 
 fn upload() -> (TempDir, Staging, Arc<Upload>) {
     let dir = TempDir::new().unwrap();
-    let staging = Staging::new(dir.path()).unwrap();
+    let staging = Staging::new(dir.path(), Seed::new([3; 32])).unwrap();
     let stream = StreamId::round(RunId::from_bytes([7; 16]), 1, 1);
     let upload = staging.upload(Slot { stream, index: 0 }, parts()).unwrap();
     (dir, staging, upload)
+}
+
+fn intake_of(upload: &Arc<Upload>) -> Intake {
+    Intake::new(Arc::clone(upload), books())
+}
+
+/// The secret stream of these tests.
+fn books() -> Projections {
+    Projections::new(&Seed::new([3; 32]))
 }
 
 fn take(intake: &mut Intake, pieces: &[pb::UploadPiece]) -> Result<Vec<u64>, UploadError> {
@@ -60,12 +70,18 @@ fn take(intake: &mut Intake, pieces: &[pb::UploadPiece]) -> Result<Vec<u64>, Upl
 fn pieces_of_any_length_give_the_same_upload() {
     for len in [1, 7, 19, 100, PIECE_BYTES] {
         let (_dir, _staging, upload) = upload();
-        let mut intake = Intake::new(Arc::clone(&upload));
+        let mut intake = intake_of(&upload);
         for part in [1, 0] {
             assert_eq!(take(&mut intake, &pieces(part, len)).unwrap(), [part]);
         }
         let all: Vec<Digest> = (0..2).flat_map(hashes).collect();
-        assert_eq!(intake.root().unwrap(), chunk_root(&all).unwrap());
+        let mut checksum = Checksum::default();
+        for chunk in 0..=PART_CHUNKS {
+            let count = parts().chunk_len(chunk);
+            checksum += &books().of_packed(chunk, 19, count, &packed(chunk)).unwrap();
+        }
+        let expected = (chunk_root(&all).unwrap(), checksum);
+        assert_eq!(intake.whole().unwrap(), expected);
     }
 }
 
@@ -73,31 +89,31 @@ fn pieces_of_any_length_give_the_same_upload() {
 fn a_cut_in_a_part_costs_that_part_and_no_other() {
     let (_dir, _staging, upload) = upload();
     for cut in 1..pieces(0, 7).len() {
-        let mut intake = Intake::new(Arc::clone(&upload));
+        let mut intake = intake_of(&upload);
         take(&mut intake, &pieces(0, 7)[..cut]).unwrap();
         assert!(!upload.has(0));
     }
-    let mut intake = Intake::new(Arc::clone(&upload));
+    let mut intake = intake_of(&upload);
     take(&mut intake, &pieces(0, 7)).unwrap();
-    let mut again = Intake::new(Arc::clone(&upload));
+    let mut again = intake_of(&upload);
     let known = again.piece(&pieces(0, 7)[0]);
     assert!(matches!(known, Err(UploadError::Known { part: 0 })));
     assert!(matches!(
-        again.root(),
+        again.whole(),
         Err(UploadError::Missing {
             missing: 1,
             count: 2
         })
     ));
     take(&mut again, &pieces(1, 7)).unwrap();
-    again.root().unwrap();
+    again.whole().unwrap();
 }
 
 #[test]
 fn t32_pieces_that_do_not_make_a_part_are_refused_and_none_of_it_counts() {
     let check = |pieces: &[pb::UploadPiece], says: &str| {
         let (_dir, _staging, upload) = upload();
-        let refused = take(&mut Intake::new(Arc::clone(&upload)), pieces);
+        let refused = take(&mut intake_of(&upload), pieces);
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains(says), "{refused}");
         assert_eq!(upload.have(), [0], "{says}");
@@ -152,6 +168,6 @@ fn t32_padding_that_is_not_zero_is_refused() {
     let mut bytes = piece.data.to_vec();
     *bytes.last_mut().unwrap() |= 0x80;
     piece.data = bytes.into();
-    let refused = Intake::new(upload).piece(&piece);
+    let refused = intake_of(&upload).piece(&piece);
     assert!(matches!(refused, Err(UploadError::Packing(_))));
 }

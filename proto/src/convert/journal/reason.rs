@@ -54,6 +54,7 @@ pub(super) fn read(message: pb::AbortReason) -> Result<Abort, ConvertError> {
         Reason::NotFinite(pb::Plainly {}) => Abort::NotFinite,
         Reason::UnchangedIn(round) => Abort::Unchanged { round },
         Reason::Diverged(word) => Abort::Diverged(part(&word)?),
+        Reason::Unbalanced(pb::Plainly {}) => Abort::Unbalanced,
         Reason::Cancelled(pb::Plainly {}) => Abort::Cancelled,
     })
 }
@@ -78,6 +79,7 @@ pub(super) fn write(abort: &Abort) -> pb::AbortReason {
         Abort::NotFinite => Reason::NotFinite(pb::Plainly {}),
         Abort::Unchanged { round } => Reason::UnchangedIn(*round),
         Abort::Diverged(part) => Reason::Diverged((*part).to_owned()),
+        Abort::Unbalanced => Reason::Unbalanced(pb::Plainly {}),
         Abort::Cancelled => Reason::Cancelled(pb::Plainly {}),
     };
     pb::AbortReason {

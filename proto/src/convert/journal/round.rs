@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use prost::Message;
 use veilsum_common::time::Timestamp;
+use veilsum_engine::plan::Fold;
 use veilsum_engine::round::{Computed, Event, Upload};
+use veilsum_secagg::checksum::Checksum;
 
 use super::{
     Journalled, blob, blob_message, decline, decline_number, indices, member_list, member_set,
     members, message, reason, roster_size,
 };
 use crate::convert::round::lanes;
-use crate::convert::{ConvertError, OverRoster, digest, required};
+use crate::convert::{ConvertError, OverRoster, array, digest, required};
 use crate::pb;
 use crate::pb::round_event::Event as Told;
 
@@ -27,6 +29,7 @@ impl Journalled for Event {
             Self::Certified { .. } => "certified",
             Self::Unmasked { .. } => "unmasked",
             Self::SharesClosed { .. } => "shares_closed",
+            Self::Folded { .. } => "folded",
             Self::JobDone(_) => "job_done",
             Self::AbortDecided(_) => "abort_decided",
             Self::AbortAttested { .. } => "abort_attested",
@@ -71,6 +74,11 @@ fn write(event: &Event) -> Told {
             list: Some((**list).clone().into()),
         }),
         Event::SharesClosed { holders } => Told::SharesClosed(member_list(holders)),
+        Event::Folded { fold, digest } => Told::Folded(pb::BatchFolded {
+            batch: fold.batch,
+            part: fold.part,
+            digest: digest.0.to_vec(),
+        }),
         Event::JobDone(computed) => Told::JobDone(write_computed(computed)),
         Event::AbortDecided(why) => Told::AbortDecided(reason::write(why)),
         Event::AbortAttested { index, attestation } => Told::AbortAttested(pb::HolderAborted {
@@ -106,6 +114,14 @@ fn read(event: Told) -> Result<Event, ConvertError> {
         Told::Unmasked(unmasked) => read_unmasked(unmasked)?,
         Told::SharesClosed(list) => Event::SharesClosed {
             holders: indices("shares_closed", list.indices)?,
+        },
+        Told::Folded(pb::BatchFolded {
+            batch,
+            part,
+            digest: hash,
+        }) => Event::Folded {
+            fold: Fold { batch, part },
+            digest: digest("digest", &hash)?,
         },
         Told::JobDone(computed) => Event::JobDone(Box::new(read_computed(computed)?)),
         Told::AbortDecided(why) => Event::AbortDecided(reason::read(why)?),
@@ -143,6 +159,7 @@ fn write_upload(upload: &Upload) -> pb::UploadStaged {
         item,
         metadata,
         blob,
+        checksum,
         at,
     } = upload;
     pb::UploadStaged {
@@ -150,6 +167,7 @@ fn write_upload(upload: &Upload) -> pb::UploadStaged {
         meta_lanes: metadata.clone(),
         blob: Some(blob_message(blob)),
         time_ms: at.0,
+        checksum: write_checksum(checksum),
     }
 }
 
@@ -158,8 +176,24 @@ fn read_upload(message: pb::UploadStaged) -> Result<Upload, ConvertError> {
         item: required("item", message.item)?.try_into()?,
         metadata: lanes("meta_lanes", message.meta_lanes)?,
         blob: blob("blob", message.blob)?,
+        checksum: read_checksum(&message.checksum)?,
         at: Timestamp(message.time_ms),
     })
+}
+
+/// Zero is not written, as it was not before there were checksums.
+fn write_checksum(checksum: &Checksum) -> Vec<u8> {
+    if *checksum == Checksum::default() {
+        return Vec::new();
+    }
+    checksum.to_bytes().to_vec()
+}
+
+fn read_checksum(bytes: &[u8]) -> Result<Checksum, ConvertError> {
+    if bytes.is_empty() {
+        return Ok(Checksum::default());
+    }
+    Ok(Checksum::from_bytes(&array("checksum", bytes)?))
 }
 
 fn write_computed(computed: &Computed) -> pb::SumComputed {

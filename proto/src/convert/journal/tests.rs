@@ -89,6 +89,7 @@ fn every_event_of_a_round_comes_back_as_it_was() {
         "certified",
         "unmasked",
         "shares_closed",
+        "folded",
         "job_done",
         "abort_decided",
         "abort_attested",

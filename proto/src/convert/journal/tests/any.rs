@@ -8,9 +8,11 @@ use proptest::prelude::*;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::ids::SiteName;
 use veilsum_common::time::Timestamp;
+use veilsum_engine::plan::Fold;
 use veilsum_engine::rejection::Abort;
 use veilsum_engine::round::{Computed, Decline, Loss, Outcome, Published, Upload};
 use veilsum_engine::{epoch, participant, round, run};
+use veilsum_secagg::checksum::Checksum;
 use veilsum_secagg::holder::Verdict;
 use veilsum_secagg::keys::{
     BindingClaim, ExchangeKey, Identity, MemberId, Seed, Signature, VerifyKey,
@@ -301,6 +303,7 @@ pub fn abort() -> impl Strategy<Value = Abort> {
         any::<u32>().prop_map(|dealer| Abort::Dealer { dealer }),
         Just(Abort::BadSum),
         Just(Abort::NotFinite),
+        Just(Abort::Unbalanced),
         any::<u64>().prop_map(|round| Abort::Unchanged { round }),
         (0..PARTS.len()).prop_map(|at| Abort::Diverged(PARTS[at])),
         Just(Abort::Cancelled),
@@ -434,7 +437,8 @@ pub fn epoch_events() -> Kinds<epoch::Event> {
 
 fn upload() -> impl Strategy<Value = Upload> {
     let item = (any::<u32>(), digest(), signature());
-    (item, lanes(), blob(), any::<u64>()).prop_map(|(item, metadata, blob, at)| {
+    let rest = (blob(), vec(any::<u8>(), Checksum::BYTES), any::<u64>());
+    (item, lanes(), rest).prop_map(|(item, metadata, (blob, checksum, at))| {
         let (index, upload_hash, signature) = item;
         Upload {
             item: SurvivorItem {
@@ -444,6 +448,7 @@ fn upload() -> impl Strategy<Value = Upload> {
             },
             metadata,
             blob,
+            checksum: Checksum::from_bytes(&checksum.try_into().unwrap()),
             at: Timestamp(at),
         }
     })
@@ -496,6 +501,12 @@ pub fn round_events() -> Kinds<round::Event> {
             .boxed(),
         indices()
             .prop_map(|holders| Event::SharesClosed { holders })
+            .boxed(),
+        (any::<u32>(), any::<u64>(), digest())
+            .prop_map(|(batch, part, digest)| Event::Folded {
+                fold: Fold { batch, part },
+                digest,
+            })
             .boxed(),
         computed()
             .prop_map(|computed| Event::JobDone(Box::new(computed)))
