@@ -5,6 +5,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use veilsum_common::limits::CHUNK_ELEMS;
 use veilsum_common::quantise::{Measure, Quantiser};
+use veilsum_secagg::checksum::Projections;
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::mask::Masks;
 use veilsum_secagg::prg::{Keystream, Sign};
@@ -25,6 +26,15 @@ fn mask_chunk<L: Lane>(bencher: Bencher<'_, '_>) {
     bencher
         .counter(BytesCount::new(32 * ELEMENTS * L::BYTES))
         .bench_local(|| masks.add(0, black_box(&mut lanes)));
+}
+
+/// What a chunk adds to the books; bytes are those of the lanes.
+#[divan::bench(types = [u16, u32, u64])]
+fn checksum<L: Lane>(bencher: Bencher<'_, '_>) {
+    let (projections, lanes) = (Projections::new(&Seed::new([7; 32])), vec![L::of(5); ELEMENTS]);
+    bencher
+        .counter(BytesCount::new(ELEMENTS * L::BYTES))
+        .bench_local(|| projections.of_lanes(0, black_box(&lanes)));
 }
 
 #[divan::bench]
