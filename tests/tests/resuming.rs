@@ -251,6 +251,29 @@ async fn t49_of_an_upload_of_three_parts_no_acknowledged_one_is_sent_again_whoev
     );
 }
 
+/// The uploads are being folded, or are folded already, each time that the coordinator dies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coordinator_killed_while_it_folds_goes_on_where_it_was_and_loses_nobody() {
+    let mut federation = federation(3, LARGE, "");
+    let proxy = Proxy::before(&federation, 0).await;
+    proxy.hold("AttestSurvivors", Moment::Before); // so that the round cannot end
+    federation.start_all();
+    let model = files::model(&vec![0.0; LARGE]);
+    let run = federation.submit(&study(3).to_toml(), &model).await;
+    proxy.reached().await;
+    for _ in 0..3 {
+        federation.restart_coordinator();
+    }
+    proxy.release();
+    let run = federation.completed(&run.run_id).await;
+    assert_eq!(counts(&run), [(3, 3)]);
+    is_the_mean_of(
+        &federation.model(&run.run_id, None).await,
+        LARGE,
+        &[0, 1, 2],
+    );
+}
+
 /// T-49: the same cut, and a site that masks something else when it comes again: whole parts with their digests, under the same trailer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t49_without_the_same_bytes_after_a_cut_an_upload_does_not_count() {
