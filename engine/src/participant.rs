@@ -364,6 +364,16 @@ impl Participant {
         self.current.as_ref().map(|current| &current.attempt)
     }
 
+    /// The attempt the site is in, unless that is over: then its keys are erased, and nobody waits for anything of it.
+    pub fn open_attempt(&self) -> Option<&Arc<Attempt>> {
+        self.open().map(|current| &current.attempt)
+    }
+
+    fn open(&self) -> Option<&Current> {
+        let current = self.current.as_ref();
+        current.filter(|current| current.session != SessionPhase::Over)
+    }
+
     /// Configuration bytes of the attempt the site is in.
     pub fn round_config(&self) -> Option<&[u8]> {
         self.current
@@ -538,17 +548,16 @@ impl Machine for Participant {
 
     fn due(&self, at: Timestamp) -> Option<Event> {
         let expired = self.deadline().is_some_and(|expires| at >= expires);
-        let current = self.current.as_ref().filter(|_| expired)?;
+        let attempt = self.open_attempt().filter(|_| expired)?;
         Some(Event::Attempt {
-            ann_hash: current.attempt.hash(),
+            ann_hash: attempt.hash(),
             step: Box::new(Step::Expired),
         })
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        let open = |current: &&Current| current.session != SessionPhase::Over;
-        let current = self.current.as_ref().filter(open)?;
-        Some(Timestamp(current.attempt.announcement().expires_ms))
+        let attempt = self.open_attempt()?;
+        Some(Timestamp(attempt.announcement().expires_ms))
     }
 
     fn poll_output(&mut self) -> Option<Output> {

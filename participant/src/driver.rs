@@ -88,6 +88,27 @@ pub(crate) enum Input {
     DropOut(Digest),
 }
 
+impl Input {
+    /// The attempt that it is an answer for, and of no use without. What was trained is for a model, and outlives the attempt.
+    fn attempt(&self) -> Option<Digest> {
+        match self {
+            Self::Answered(ann_hash)
+            | Self::Near(ann_hash, _)
+            | Self::Received(ann_hash, ..)
+            | Self::Shares(ann_hash, _)
+            | Self::CommitRecords(ann_hash, _)
+            | Self::Survivors(ann_hash, ..)
+            | Self::Delivered(ann_hash)
+            | Self::DropOut(ann_hash) => Some(*ann_hash),
+            Self::News(_)
+            | Self::Trained { .. }
+            | Self::Roster { .. }
+            | Self::SecondRoster(..)
+            | Self::Idle(..) => None,
+        }
+    }
+}
+
 /// Why a site sits an attempt out, and whether it will sit out all that follow.
 pub(crate) struct Sitting {
     pub why: Decline,
@@ -426,6 +447,10 @@ impl Driver {
     }
 
     async fn take(&mut self, input: Input) -> Result<(), RunError> {
+        if input.attempt().is_some_and(|of| !self.is_open(of)) {
+            tracing::debug!(run = %self.run, "an answer came when its attempt was over");
+            return Ok(());
+        }
         match input {
             Input::News(news) => self.hear(*news).await,
             Input::Trained {
@@ -449,14 +474,8 @@ impl Driver {
             }
             Input::Survivors(ann_hash, proposal, items) => self.judge(ann_hash, &proposal, &items),
             Input::Delivered(ann_hash) => self.step(ann_hash, Step::Delivered).map(drop),
-            Input::DropOut(ann_hash) => {
-                if self
-                    .machine
-                    .attempt()
-                    .is_some_and(|attempt| attempt.hash() == ann_hash)
-                {
-                    self.machine.drop_out();
-                }
+            Input::DropOut(_) => {
+                self.machine.drop_out();
                 Ok(())
             }
             Input::Roster {
@@ -479,6 +498,12 @@ impl Driver {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the site is in this attempt, and it is not over.
+    pub(crate) fn is_open(&self, ann_hash: Digest) -> bool {
+        let open = self.machine.open_attempt();
+        open.is_some_and(|attempt| attempt.hash() == ann_hash)
     }
 
     /// Fetches once more, after a pause, what came and was refused: the coordinator altered it, or passed on what a member made up. Only

@@ -391,9 +391,11 @@ impl Participant {
     }
 
     /// Gives up the own contribution to the current attempt after a refusal or a lost secret; the site is a dropout then. Not
-    /// journalled: after a restart the same refusal is found again.
+    /// journalled: after a restart the same refusal is found again. An attempt that is over stays so.
     pub fn drop_out(&mut self) {
-        if let Some(current) = &mut self.current {
+        if let Some(current) = &mut self.current
+            && current.session != SessionPhase::Over
+        {
             current.session = SessionPhase::Out;
         }
     }

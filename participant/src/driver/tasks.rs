@@ -98,10 +98,7 @@ impl Driver {
     /// attempt is open, which also ends what was still to be said about older ones.
     pub(super) fn prune(&mut self, opened: bool) {
         let machine = &self.machine;
-        let open = machine
-            .attempt()
-            .filter(|_| machine.session() != Some(SessionPhase::Over))
-            .map(|attempt| attempt.hash());
+        let open = machine.open_attempt().map(|attempt| attempt.hash());
         let (model, epoch) = (machine.ledger().model(), machine.epoch());
         let wanted = |task: &Task| match task {
             Task::Train(trained) => Some(*trained) == model,
@@ -170,6 +167,9 @@ impl Driver {
 
     /// P1 before the Commit leaves; then the Commit, the same bytes every time.
     pub(super) fn commit(&mut self, ann_hash: Digest) -> Result<(), RunError> {
+        if !self.is_open(ann_hash) {
+            return Ok(()); // it was asked for before the attempt was over
+        }
         let training = self.machine.session() == Some(SessionPhase::Training);
         if training && !self.step(ann_hash, Step::Committed)? {
             return Ok(());
@@ -382,20 +382,16 @@ impl Driver {
                     ann_hash
                 };
                 self.retired |= sitting.retire;
-                self.sit_out(current, sitting.why)
+                if self.is_open(current) {
+                    self.sit_out(current, sitting.why)?;
+                }
+                Ok(())
             }
         }
     }
 
     /// All checks of section 9, then P2, then the masked bytes.
     pub(super) fn mask(&mut self, ann_hash: Digest, near: &Neighbourhood) -> Result<(), RunError> {
-        if self
-            .machine
-            .attempt()
-            .is_none_or(|attempt| attempt.hash() != ann_hash)
-        {
-            return Ok(());
-        }
         let masking = match self.machine.masking(near) {
             Ok(masking) => masking,
             Err(Rejection::Protocol(error)) if error.culprits().is_some() => {

@@ -8,5 +8,6 @@ mod coordinator;
 mod dealer;
 mod ending;
 mod floods;
+mod late;
 mod models;
 mod rollback;

@@ -21,7 +21,7 @@ use crate::test_support;
 const DEALER: u8 = 3;
 
 /// The site in an attempt with five Commits; what `bend` makes of the dealer's is in the cohort.
-async fn dealt(
+pub(super) async fn dealt(
     bench: &Bench,
     site: Arc<Site>,
     bend: impl Fn(&Attempt, u32, &[u8], Commit) -> Commit,
@@ -77,7 +77,7 @@ async fn shown(driver: &mut Driver, inbox: &mut mpsc::Receiver<Input>, items: Ve
     }
 }
 
-fn of_this_site(driver: &Driver, commits: &Commits) -> Vec<ShareItem> {
+pub(super) fn of_this_site(driver: &Driver, commits: &Commits) -> Vec<ShareItem> {
     let attempt = driver.machine.attempt().unwrap();
     let me = attempt.roster().index_of(&bench::identity(1).public().id());
     coordinator::share_items(attempt, commits, me.unwrap()).unwrap()
