@@ -329,7 +329,7 @@ async fn t49_a_site_whose_pinned_update_changed_after_a_cut_says_no_more_and_is_
     let run = federation.completed(&run.run_id).await;
     federation
         // Before its trailer, if the site has looked at the file by then, and else when it goes on after the cut.
-        .logged("site-0", &["the pinned update cannot be masked again"])
+        .logged("site-0", &["the pinned update cannot be masked any more"])
         .await;
     let tries = tries(&proxy);
     assert!(!tries[0].pieces.is_empty());

@@ -78,7 +78,7 @@ impl Sending {
 }
 
 fn unusable(run: RunId, ann_hash: Digest, fault: &Fault) -> Input {
-    tracing::error!(%run, error = %fault, "the pinned update cannot be masked again; nothing counts of what was sent");
+    tracing::error!(%run, error = %fault, "the pinned update cannot be masked any more; nothing counts of what was sent, and this site is a dropout of the attempt");
     Input::DropOut(ann_hash)
 }
 

@@ -60,6 +60,14 @@ pub(super) enum Fault {
     /// The pinned update is gone, has changed, or cannot be read.
     #[error(transparent)]
     Update(#[from] UpdateError),
+    /// What the update was masked against is not the round's model any more.
+    #[error(
+        "the model of the round was changed on this disk while the update was masked; only what writes to the data directory can do that, a disk that fails, or a trainer that writes into the model it is given"
+    )]
+    ModelChanged,
+    /// The model cannot be read again.
+    #[error("the model of the round cannot be read: {0}")]
+    ModelUnread(#[source] std::io::Error),
     /// The pinned update does not fit the model any more.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -157,15 +165,15 @@ impl Masked {
 
     /// Sends the parts that `have` lacks and then the trailer; gives what the receipt must name.
     ///
-    /// The trailer vouches for the update that was pinned: one that changed while it was sent is noticed before.
+    /// The trailer vouches for the update that was pinned and for the model it is a change of: one that changed while it was read is noticed
+    /// before, since both are read once more.
     pub(super) fn send(&mut self, have: &[u8], messages: &Messages) -> Result<Sent, Fault> {
         match self.origin.spec.params().lane() {
             LaneWidth::U16 => self.send_parts::<u16>(have, messages)?,
             LaneWidth::U32 => self.send_parts::<u32>(have, messages)?,
             LaneWidth::U64 => self.send_parts::<u64>(have, messages)?,
         }
-        let updates = &self.origin.updates;
-        updates.still(&self.origin.contribution.update, &self.update)?;
+        self.still()?;
         let hashes = self.made.all();
         let hashes = hashes.expect("every part was sent, or its chunks were made");
         let metadata = &self.origin.contribution.metadata;
@@ -176,6 +184,18 @@ impl Masked {
         let sent = (hash, UploadParts::of(&trailer));
         self.say(messages, Part::Trailer(trailer.into()))?;
         Ok(sent)
+    }
+
+    /// Whether both files are what they were when they were opened; read side by side.
+    fn still(&self) -> Result<(), Fault> {
+        let Contribution {
+            update, model_hash, ..
+        } = &self.origin.contribution;
+        std::thread::scope(|scope| {
+            let model = scope.spawn(|| is_still(&self.model, *model_hash));
+            self.origin.updates.still(update, &self.update)?;
+            model.join().expect("reading a file does not panic")
+        })
     }
 
     fn send_parts<L: Lane>(&mut self, have: &[u8], messages: &Messages) -> Result<(), Fault> {
@@ -314,6 +334,15 @@ impl Masked {
     fn first_of(&self, chunk: u64) -> u64 {
         chunk * u64::from(self.origin.spec.params().config().chunk_elems)
     }
+}
+
+/// Reads all of a model once more.
+fn is_still(model: &Reading, hash: Digest) -> Result<(), Fault> {
+    let same = match model.blob() {
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => false,
+        read => read.map_err(Fault::ModelUnread)?.digest == hash,
+    };
+    same.then_some(()).ok_or(Fault::ModelChanged)
 }
 
 /// Bit (k mod 8) of byte ⌊k/8⌋; what is not there is not set.

@@ -306,6 +306,27 @@ fn t49_an_update_that_changes_or_shrinks_while_it_is_sent_gives_no_trailer() {
     }
 }
 
+/// What was read of another model is another vector than the site trained: nobody may vouch for it, although no byte of it was sent before.
+#[test]
+fn a_model_that_changes_or_shrinks_while_an_update_is_masked_against_it_gives_no_trailer() {
+    use std::os::unix::fs::FileExt as _;
+    let spoil: [fn(&fs::File); 3] = [
+        |model| model.write_all_at(&[1], 4 * ONE_PART as u64).unwrap(),
+        |model| model.set_len(4 * ONE_PART as u64).unwrap(),
+        |model| model.set_len(0).unwrap(),
+    ];
+    for spoil in spoil {
+        let pinned = Pinned::new(ONE_PART);
+        let mut masked = pinned.masked(); // which has found both files to be what they were
+        spoil(&fs::File::options().write(true).open(&pinned.model).unwrap());
+        let (result, heard) = send(&mut masked, &[], |_| true);
+        let fault = result.unwrap_err();
+        let noticed = matches!(fault, Fault::ModelChanged | Fault::Model(_));
+        assert!(noticed, "{fault}");
+        assert!(!heard.iter().any(|part| matches!(part, Part::Trailer(_))));
+    }
+}
+
 /// The bytes of the first try are out: those of another update under the same mask would show how the two differ.
 #[test]
 fn t49_what_would_be_other_bytes_than_in_the_try_before_does_not_leave() {
