@@ -8,7 +8,7 @@ use veilsum_common::quantise::{Measure, Quantiser};
 use veilsum_secagg::checksum::Projections;
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::mask::Masks;
-use veilsum_secagg::prg::{Keystream, Sign};
+use veilsum_secagg::prg::{Keystream, Prg, Sign};
 use veilsum_secagg::ring::{Lane, pack, unpack_add};
 use veilsum_secagg::shamir::Lagrange;
 
@@ -21,7 +21,7 @@ const ELEMENTS: usize = CHUNK_ELEMS as usize;
 /// One chunk through 32 streams; bytes are those of the streams.
 #[divan::bench(types = [u16, u32, u64])]
 fn mask_chunk<L: Lane>(bencher: Bencher<'_, '_>) {
-    let masks = Masks::new((0..32).map(|k| (Sign::Plus, Seed::new([k; 32]))).collect());
+    let masks = Masks::new(Prg::Aes256Ctr, (0..32).map(|k| (Sign::Plus, Seed::new([k; 32]))).collect());
     let mut lanes = vec![L::default(); ELEMENTS];
     bencher
         .counter(BytesCount::new(32 * ELEMENTS * L::BYTES))

@@ -7,7 +7,7 @@ use veilsum_common::limits::CHUNK_ELEMS;
 use veilsum_common::quantise::{Measure, Quantiser};
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::mask::Masks;
-use veilsum_secagg::prg::Sign;
+use veilsum_secagg::prg::{Prg, Sign};
 use veilsum_secagg::ring::{pack, packed_len, unpack_add};
 
 const ELEMENTS: usize = CHUNK_ELEMS as usize;
@@ -37,7 +37,7 @@ fn kernel_called(name: &str) -> anyhow::Result<Box<dyn FnMut()>> {
     Ok(match name {
         "mask" => {
             let seeds = (0..STREAMS).map(|k| (Sign::Plus, Seed::new([k; 32])));
-            let masks = Masks::new(seeds.collect());
+            let masks = Masks::new(Prg::Aes256Ctr, seeds.collect());
             Box::new(move || masks.add(0, black_box(&mut lanes)))
         }
         "pack" => Box::new(move || {

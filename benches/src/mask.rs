@@ -10,7 +10,7 @@ use veilsum_common::limits::CHUNK_ELEMS;
 use veilsum_daemon::workers;
 use veilsum_secagg::keys::Seed;
 use veilsum_secagg::mask::Masks;
-use veilsum_secagg::prg::Sign;
+use veilsum_secagg::prg::{Prg, Sign};
 
 use crate::figure::{Clock, Figure, ratio};
 
@@ -24,7 +24,7 @@ pub fn masks() -> Masks {
         let sign = if k % 2 == 0 { Sign::Plus } else { Sign::Minus };
         (sign, Seed::new([k; 32]))
     });
-    Masks::new(seeds.collect())
+    Masks::new(Prg::Aes256Ctr, seeds.collect())
 }
 
 /// Adds all streams to all chunks of a vector.

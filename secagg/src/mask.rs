@@ -11,7 +11,7 @@ use crate::context::Attempt;
 use crate::error::{Error, Fault};
 use crate::keys::{ExchangeKey, ExchangeSecret, Seed};
 use crate::labels;
-use crate::prg::{Schedule, Sign, nonce};
+use crate::prg::{Prg, Sign, Streams, nonce};
 use crate::ring::{self, Lane, LaneWidth};
 use crate::shamir::SecretScalar;
 
@@ -19,19 +19,21 @@ use crate::shamir::SecretScalar;
 const MODEL: u32 = 0;
 /// Part of a seed's streams that masks the metadata lanes.
 const METADATA: u32 = 1;
-/// Bytes of lanes through which all streams pass before the next: they and a key schedule stay in the first-level cache.
+/// Bytes of lanes through which all streams pass before the next: they and a key schedule stay in the first-level cache. Blocks of both
+/// ciphers end where one of these does.
 const BLOCK_BYTES: usize = 16 * 1024;
 
 /// A set of mask streams with their signs: what one participant adds, or what the coordinator takes off a sum.
 ///
 /// Each key is expanded once, here: 0.3 kB a stream, which for the largest silo with half its sites lost makes 1.3 MB.
-pub struct Masks(pub(crate) Vec<(Sign, Seed)>, Vec<Schedule>);
+pub struct Masks(pub(crate) Vec<(Sign, Seed)>, Vec<Streams>);
 
 impl Masks {
-    /// The streams of these seeds.
-    pub fn new(masks: Vec<(Sign, Seed)>) -> Self {
-        let schedules = masks.iter().map(|(_, seed)| Schedule::new(seed)).collect();
-        Self(masks, schedules)
+    /// The streams of these seeds, by the cipher of the run.
+    pub fn new(prg: Prg, masks: Vec<(Sign, Seed)>) -> Self {
+        let streams = masks.iter().map(|(_, seed)| Streams::new(prg, seed));
+        let streams = streams.collect();
+        Self(masks, streams)
     }
 
     /// How many streams there are.
@@ -59,10 +61,10 @@ impl Masks {
         mut done: impl FnMut(&[L]),
     ) {
         let nonce = nonce(part, chunk);
-        let blocks = (0u32..).step_by(BLOCK_BYTES / 16);
-        for (lanes, first) in lanes.chunks_mut(BLOCK_BYTES / L::BYTES).zip(blocks) {
-            for ((sign, _), schedule) in self.0.iter().zip(&self.1) {
-                schedule.accumulate(&nonce, first, *sign, lanes);
+        let firsts = (0u32..).step_by(BLOCK_BYTES);
+        for (lanes, first) in lanes.chunks_mut(BLOCK_BYTES / L::BYTES).zip(firsts) {
+            for ((sign, _), streams) in self.0.iter().zip(&self.1) {
+                streams.accumulate(&nonce, first, *sign, lanes);
             }
             done(lanes);
         }

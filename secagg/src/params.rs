@@ -5,6 +5,7 @@
 use crate::codec::{Digest, hash};
 use crate::keys::{Identity, Signature, VerifyKey};
 use crate::labels::{self, PROTOCOL_VERSION};
+use crate::prg::Prg;
 use crate::ring::LaneWidth;
 
 mod bytes;
@@ -136,6 +137,11 @@ impl Params {
             .is_ok_and(|key| key.verifies(signature, labels::SIG_RUN, &[&self.run_hash.0]))
     }
 
+    /// The cipher of the mask streams.
+    pub fn prg(&self) -> Prg {
+        Prg::of(self.config.prg).expect("checked when these were made")
+    }
+
     /// Width of a mask lane: the smallest integer that holds `m` bits.
     pub fn lane(&self) -> LaneWidth {
         LaneWidth::for_ring(self.config.m)
@@ -256,7 +262,12 @@ fn check_profile(c: &RunConfig) -> Result<(), ParamsError> {
         c.masking == 0,
         "0 (pairwise); masking cannot be switched off",
     )?;
-    within("prg", c.prg, c.prg == 0, "0 (AES-256-CTR)")?;
+    within(
+        "prg",
+        c.prg,
+        Prg::of(c.prg).is_some(),
+        "0 (AES-256-CTR) or 1 (ChaCha20)",
+    )?;
     within(
         "committee",
         c.committee,

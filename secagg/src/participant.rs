@@ -187,10 +187,10 @@ impl Committed {
             masks.push((pair_sign(self.me, key.index), seed));
         }
         Ok(Masking {
+            masks: Masks::new(attempt.params().prg(), masks),
             attempt: self.attempt,
             me: self.me,
             ctx,
-            masks: Masks::new(masks),
         })
     }
 

@@ -1,15 +1,20 @@
-//! Seed and position → keystream: AES-256-CTR, seekable by (part, chunk), added to lanes as it is made.
+//! Seed and position → keystream, seekable by (part, chunk), added to lanes as it is made: AES-256-CTR, or ChaCha20 where a run says so.
 //!
 //! `stream(seed, part, chunk)`: key = seed, IV = LE32(part) ‖ LE64(chunk) ‖ BE32(0). Part 0 is the model, part 1 the metadata
 //! lanes. A stream says nothing of what it masks: signs and sums are [`crate::mask`]'s. On x86-64 the streams come from
 //! `crate::x86`, elsewhere from the `aes` crate; the bits are the same. Source: protocol, section 5; NIST SP 800-38A for counter mode.
 
+mod chacha;
+
+use core::marker::PhantomData;
+
 use aes::Aes256;
+use ctr::cipher::array::ArraySize;
 use ctr::cipher::common::ParBlocks;
 use ctr::cipher::typenum::Unsigned;
 use ctr::cipher::{
     BlockSizeUser, InnerIvInit, KeyInit, StreamCipherBackend, StreamCipherClosure,
-    StreamCipherCore, StreamCipherSeekCore, consts::U16,
+    StreamCipherCore, StreamCipherSeekCore,
 };
 use ctr::{CtrCore, flavors::Ctr32BE};
 use zeroize::{Zeroize, Zeroizing};
@@ -22,8 +27,35 @@ use crate::x86;
 /// The part of an IV that one stream keeps: LE32(part) ‖ LE64(chunk).
 pub(crate) type Nonce = [u8; 12];
 
-/// Bytes of a cipher block.
+/// Bytes of a block of AES.
 const BLOCK_BYTES: usize = 16;
+
+/// The cipher of the mask streams of a run: its field `prg`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Prg {
+    /// AES-256 in counter mode.
+    #[default]
+    Aes256Ctr,
+    /// ChaCha20, for machines without AES instructions.
+    ChaCha20,
+}
+
+impl Prg {
+    /// What stands for it in the configuration of a run.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Aes256Ctr => 0,
+            Self::ChaCha20 => 1,
+        }
+    }
+
+    /// The one that a number stands for.
+    pub fn of(number: u8) -> Option<Self> {
+        [Self::Aes256Ctr, Self::ChaCha20]
+            .into_iter()
+            .find(|prg| prg.number() == number)
+    }
+}
 
 /// Where a stream begins: part and chunk.
 pub(crate) fn nonce(part: u32, chunk: u64) -> Nonce {
@@ -87,7 +119,37 @@ impl Path {
     }
 }
 
-/// The expanded key of one seed: made once, used for every chunk, erased when dropped.
+/// The mask streams of one seed, with its key as the cipher of the run wants it; erased when dropped.
+pub(crate) enum Streams {
+    Aes256Ctr(Schedule),
+    ChaCha20(Seed),
+}
+
+impl Streams {
+    pub(crate) fn new(prg: Prg, seed: &Seed) -> Self {
+        match prg {
+            Prg::Aes256Ctr => Self::Aes256Ctr(Schedule::new(seed)),
+            Prg::ChaCha20 => Self::ChaCha20(seed.duplicate()),
+        }
+    }
+
+    /// Adds (or subtracts) the stream of `nonce` from byte `first` on to `lanes`, wrapping. `first` is where a block of the cipher begins,
+    /// as any multiple of 64 is.
+    pub(crate) fn accumulate<W: Word>(
+        &self,
+        nonce: &Nonce,
+        first: u32,
+        sign: Sign,
+        lanes: &mut [W],
+    ) {
+        match self {
+            Self::Aes256Ctr(schedule) => schedule.accumulate(nonce, first / 16, sign, lanes),
+            Self::ChaCha20(seed) => chacha::accumulate(seed, nonce, first / 64, sign, lanes),
+        }
+    }
+}
+
+/// The expanded AES key of one seed: made once, used for every chunk, erased when dropped.
 pub(crate) enum Schedule {
     Portable(Box<Aes256>),
     #[cfg(target_arch = "x86_64")]
@@ -128,33 +190,46 @@ fn portable<W: Word>(cipher: &Aes256, nonce: &Nonce, first: u32, sign: Sign, lan
     iv[..12].copy_from_slice(nonce);
     let mut stream = CtrCore::<_, Ctr32BE>::inner_iv_init(cipher, &iv.into());
     stream.set_block_pos(first);
-    stream.process_with_backend(Accumulate { sign, lanes });
+    stream.process_with_backend(Accumulate::new(sign, lanes));
 }
 
-/// Runs inside the cipher, compiled for the same processor features.
-struct Accumulate<'a, W> {
+/// Runs inside a cipher with blocks of `S` bytes, compiled for the same processor features.
+struct Accumulate<'a, W, S> {
     sign: Sign,
     lanes: &'a mut [W],
+    blocks: PhantomData<S>,
 }
 
-impl<W> BlockSizeUser for Accumulate<'_, W> {
-    type BlockSize = U16;
+impl<'a, W, S> Accumulate<'a, W, S> {
+    fn new(sign: Sign, lanes: &'a mut [W]) -> Self {
+        let blocks = PhantomData;
+        Self {
+            sign,
+            lanes,
+            blocks,
+        }
+    }
 }
 
-impl<W: Word> StreamCipherClosure for Accumulate<'_, W> {
+impl<W, S: ArraySize> BlockSizeUser for Accumulate<'_, W, S> {
+    type BlockSize = S;
+}
+
+impl<W: Word, S: ArraySize> StreamCipherClosure for Accumulate<'_, W, S> {
     #[inline(always)]
-    fn call<B: StreamCipherBackend<BlockSize = U16>>(self, backend: &mut B) {
+    fn call<B: StreamCipherBackend<BlockSize = S>>(self, backend: &mut B) {
+        let block_lanes = S::USIZE / W::BYTES;
         let mut stream = ParBlocks::<B>::default();
         let mut batches = self
             .lanes
-            .chunks_exact_mut(B::ParBlocksSize::USIZE * BLOCK_BYTES / W::BYTES);
+            .chunks_exact_mut(B::ParBlocksSize::USIZE * block_lanes);
         for lanes in &mut batches {
             backend.gen_par_ks_blocks(&mut stream);
-            for (lanes, block) in lanes.chunks_exact_mut(BLOCK_BYTES / W::BYTES).zip(&stream) {
+            for (lanes, block) in lanes.chunks_exact_mut(block_lanes).zip(&stream) {
                 add_block(self.sign, lanes, block);
             }
         }
-        for lanes in batches.into_remainder().chunks_mut(BLOCK_BYTES / W::BYTES) {
+        for lanes in batches.into_remainder().chunks_mut(block_lanes) {
             backend.gen_ks_block(&mut stream[0]);
             add_block(self.sign, lanes, &stream[0]);
         }
@@ -169,7 +244,7 @@ fn add_block<W: Word>(sign: Sign, lanes: &mut [W], block: &[u8]) {
     }
 }
 
-/// The keystream of one (seed, part, chunk), read from its beginning.
+/// The AES-256-CTR keystream of one (seed, part, chunk), read from its beginning, whatever masks a run: for what a party draws for itself.
 pub struct Keystream {
     schedule: Schedule,
     nonce: Nonce,

@@ -4,6 +4,7 @@ mod admission;
 mod attacks;
 mod bad_vectors;
 mod certificates;
+mod chacha;
 mod channels;
 mod contexts;
 mod dealer;

@@ -134,7 +134,7 @@ impl<'a> Unmasking<'a> {
         assert!(members.eq(self.shares.keys()), "every member, once");
         let masks = recovered.into_iter().flat_map(|recovered| recovered.masks);
         Unmasked {
-            masks: Masks::new(masks.collect()),
+            masks: Masks::new(self.attempt.params().prg(), masks.collect()),
             liars: self.liars,
         }
     }

@@ -1,5 +1,5 @@
 //! Known answers for attempts in which no number stands for another: some sites hold no shares, site 0 is not in the cohort, sets take two
-//! bytes, lanes have 16 or 64 bits, and the attempt is the third of a second round.
+//! bytes, lanes have 16, 64 or, under ChaCha20, 32 bits, and the attempt is the third of a second round.
 
 mod played;
 
@@ -12,11 +12,13 @@ use crate::codec::expand;
 use crate::coordinator;
 use crate::mask::{End, pair_seed, self_seed};
 use crate::message::{Announcement, Commit, RoundResult, UnmaskList};
+use crate::prg::Prg;
 use crate::{Bitmap, Digest, commitment, labels};
 
 const NARROW: Layout = Layout {
     name: "narrow",
     answers: include_str!("../../tests/vectors/silo_narrow.json"),
+    prg: Prg::Aes256Ctr,
     bits: (8, 12),
     n: 9,
     holders: &[1, 2, 4, 5, 6, 7, 8],
@@ -29,6 +31,7 @@ const NARROW: Layout = Layout {
 const WIDE: Layout = Layout {
     name: "wide",
     answers: include_str!("../../tests/vectors/silo_wide.json"),
+    prg: Prg::Aes256Ctr,
     bits: (32, 40),
     n: 10,
     holders: &[0, 2, 3, 5, 6, 7, 9],
@@ -36,6 +39,19 @@ const WIDE: Layout = Layout {
     dropouts: &[6, 8],
     dealer: 4,
     holder: 9,
+};
+
+const CHACHA20: Layout = Layout {
+    name: "chacha20",
+    answers: include_str!("../../tests/vectors/silo_chacha20.json"),
+    prg: Prg::ChaCha20,
+    bits: (16, 20),
+    n: 9,
+    holders: &[0, 1, 2, 3, 6, 7, 8],
+    survivors: &[1, 2, 4, 5, 6, 7, 8],
+    dropouts: &[3],
+    dealer: 5,
+    holder: 7,
 };
 
 fn dealt(p: &Played<'_>) -> Value {
@@ -139,7 +155,7 @@ fn released(p: &Played<'_>) -> Value {
 
 #[test]
 fn positions_ranks_and_indices_are_not_mistaken_for_each_other() {
-    for layout in [NARROW, WIDE] {
+    for layout in [NARROW, WIDE, CHACHA20] {
         let mut expected: Map<String, Value> = serde_json::from_str(layout.answers).unwrap();
         let inputs = expected.remove("inputs").unwrap();
         let p = Played::new(&layout);

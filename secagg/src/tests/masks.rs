@@ -9,7 +9,7 @@ use crate::keys::Seed;
 use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::message::{Announcement, Cohort, SurvivorProposal};
 use crate::params::{RunConfig, ceil_log2};
-use crate::prg::{Keystream, Sign};
+use crate::prg::{Keystream, Prg, Sign};
 use crate::ring::{self, Lane, LaneWidth};
 use crate::{Bitmap, Digest};
 
@@ -45,10 +45,13 @@ pub fn correlation(xs: &[i64], ys: &[i64]) -> f64 {
 
 /// Lanes of an upload of zeros: the mask itself.
 fn mask_alone(bits: u8, lanes: usize) -> Vec<u64> {
-    let masks = Masks::new(vec![
-        (Sign::Plus, kit::seed("own", 0)),
-        (Sign::Minus, kit::seed("pair", 0)),
-    ]);
+    let masks = Masks::new(
+        Prg::Aes256Ctr,
+        vec![
+            (Sign::Plus, kit::seed("own", 0)),
+            (Sign::Minus, kit::seed("pair", 0)),
+        ],
+    );
     let packed = masks.mask_chunk(LaneWidth::for_ring(bits), bits, 0, &vec![0; lanes]);
     let mut out = vec![0; lanes];
     ring::unpack(&packed, bits, u32::try_from(lanes).unwrap(), |k, value| {
@@ -259,7 +262,7 @@ fn t38_one_honest_neighbour_is_enough_to_hide_a_site() {
             let seed = pair_seed(&round.attempt, &ctx, &dealing.mask_key, own, end).unwrap();
             known.push((pair_sign(site, other).flipped(), seed));
         }
-        Masks::new(known)
+        Masks::new(Prg::Aes256Ctr, known)
     };
     let strip = |site: u32, masks: &Masks| {
         let uploads = BTreeMap::from([(site, round.upload(site, &cohort))]);
@@ -427,7 +430,7 @@ fn the_head_room_of_a_ring_is_the_ceiling_of_the_binary_logarithm() {
 fn a_long_chunk_is_masked_by_one_stream_without_a_gap() {
     fn check<L: Lane>() {
         let lanes = 140_000;
-        let masks = Masks::new(vec![(Sign::Plus, Seed::new([7; 32]))]);
+        let masks = Masks::new(Prg::Aes256Ctr, vec![(Sign::Plus, Seed::new([7; 32]))]);
         let mut masked = vec![L::default(); lanes];
         masks.add(5, &mut masked);
         let mut stream = vec![0; lanes * L::BYTES];

@@ -12,6 +12,7 @@ use crate::mask::{Masks, pair_sign};
 use crate::merkle::Tree;
 use crate::params::{RunConfig, ceil_log2};
 use crate::participant::Dealing;
+use crate::prg::Prg;
 use crate::ring::{self, Lane, LaneWidth};
 use crate::shamir::{Lagrange, SecretScalar};
 use crate::{Bitmap, BitmapError, Digest};
@@ -128,7 +129,7 @@ proptest! {
     fn pair_masks_sum_to_zero(n in 2u32..8, bits in 1u8..=64, len in 1usize..50) {
         let number = |i: u32, j: u32| u64::from(i.min(j)) << 32 | u64::from(i.max(j));
         let pairs = |i| (0..n).filter(move |j| *j != i);
-        let masks = |i| Masks::new(pairs(i).map(|j| (pair_sign(i, j), kit::seed("pair", number(i, j)))).collect());
+        let masks = |i| Masks::new(Prg::Aes256Ctr, pairs(i).map(|j| (pair_sign(i, j), kit::seed("pair", number(i, j)))).collect());
         let (mut model, mut metadata) = (vec![0u64; len], vec![0u64; 5]);
         for masks in (0..n).map(masks) {
             let packed = masks.mask_chunk(LaneWidth::for_ring(bits), bits, 3, &vec![0; len]);

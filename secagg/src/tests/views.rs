@@ -12,7 +12,7 @@ use crate::mask::{Masks, self_seed};
 use crate::message::{Announcement, Cohort};
 use crate::params::RunConfig;
 use crate::participant::AwaitingRoster;
-use crate::prg::Sign;
+use crate::prg::{Prg, Sign};
 use crate::{Bitmap, Digest};
 
 #[test]
@@ -237,7 +237,7 @@ fn t06_a_victim_with_another_model_leaves_only_noise_in_the_sum() {
         let masks = round.unchecked_masks(ctx, i);
         // The coordinator knows every b and takes the self masks off; pair masks cancel where two contexts agree.
         let b = self_seed(&round.attempt, ctx, i, round.dealing(i).f_b.secret()).unwrap();
-        let off = Masks::new(vec![(Sign::Minus, b)]);
+        let off = Masks::new(Prg::Aes256Ctr, vec![(Sign::Minus, b)]);
         for ((chunk, sum), lanes) in (0..)
             .zip(sums)
             .zip(round.updates[i as usize].chunks(1 << 18))

@@ -11,7 +11,7 @@ use crate::keys::ExchangeSecret;
 use crate::mask::{Masks, self_seed};
 use crate::message::{Announcement, Cohort, Commit, NeighbourKey};
 use crate::params::{Params, RunConfig};
-use crate::prg::Sign;
+use crate::prg::{Prg, Sign};
 use crate::ring;
 use crate::shamir::Polynomial;
 use crate::tests::kit::adversary::{MaskKeys, Values, join, joined, joined_pairs};
@@ -45,7 +45,7 @@ fn sum_of_a_crafted_model(ctx_of_victim: impl Fn(&Cohort) -> Digest) -> (Values,
         let seed = self_seed(&round.attempt, &ctx(i), i, b.secret()).unwrap();
         (Sign::Minus, seed)
     };
-    let masks = Masks::new((0..5).map(own).collect());
+    let masks = Masks::new(Prg::Aes256Ctr, (0..5).map(own).collect());
     let sum = round.sum(&(0..5).map(upload).collect(), &Bitmap::full(5), &masks);
     (sum, round.hidden(VICTIM))
 }
@@ -233,7 +233,7 @@ const DOWNGRADES: [(&str, Change); 9] = [
     ("profile", |c| c.profile = 1),
     ("masking", |c| c.masking = 1),
     ("masking", |c| c.masking = 0xff),
-    ("prg", |c| c.prg = 1),
+    ("prg", |c| c.prg = 2),
     ("v", |c| c.v = 1),
     ("v", |c| c.v = 3),
     ("m", |c| c.m = 1),
@@ -251,21 +251,23 @@ fn t25_a_run_of_another_version_keystream_or_without_masks_is_refused() {
     }
     let honest = world.params();
     let signature = honest.sign(&kit::coordinator());
-    let mut other = kit::config(5);
-    other.v += 1;
-    other.m += 1;
-    let offered = Params::new(other).unwrap();
-    assert!(honest.verify(&signature) && !offered.verify(&signature));
-    let refused = Roster::new(
-        Arc::new(offered),
-        1,
-        &vec![world.site(0).advertisement.clone(); 5],
-    );
-    assert_eq!(
-        refused.map(drop),
-        Err(Fault::Context("run").by_coordinator()),
-        "and no advertisement made under one configuration serves another"
-    );
+    let allowed: [Change; 2] = [|c| (c.v, c.m) = (c.v + 1, c.m + 1), |c| c.prg = 1];
+    for change in allowed {
+        let mut other = kit::config(5);
+        change(&mut other);
+        let offered = Params::new(other).unwrap();
+        assert!(honest.verify(&signature) && !offered.verify(&signature));
+        let refused = Roster::new(
+            Arc::new(offered),
+            1,
+            &vec![world.site(0).advertisement.clone(); 5],
+        );
+        assert_eq!(
+            refused.map(drop),
+            Err(Fault::Context("run").by_coordinator()),
+            "and no advertisement made under one configuration serves another"
+        );
+    }
 }
 
 #[test]
@@ -273,7 +275,7 @@ fn t25_without_the_bounds_masking_is_off_and_an_upload_is_the_update() {
     let world = World::new(5);
     let mut round = world.open();
     let cohort = round.commit_all();
-    let off = Masks::new(Vec::new());
+    let off = Masks::new(Prg::Aes256Ctr, Vec::new());
     let upload = round.upload_masked_by(VICTIM, &cohort.ctx(), &off);
     let (bits, mut seen) = (world.params().config().m, Vec::new());
     for (chunk, bytes) in (0..).zip(&upload.chunks) {

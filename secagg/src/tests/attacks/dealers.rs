@@ -9,7 +9,7 @@ use crate::evidence::dealing::InconsistentDealing;
 use crate::evidence::{CulpritKey, Evidence};
 use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::message::{Attestation, Cohort, Commit, UnmaskList};
-use crate::prg::Sign;
+use crate::prg::{Prg, Sign};
 use crate::shamir::SecretScalar;
 use crate::tests::dealer::{Dealer, sign_again};
 use crate::tests::kit::adversary::{join, joined};
@@ -66,7 +66,7 @@ fn t31_without_comparing_the_rescued_key_the_sum_is_noise_and_nobody_is_named() 
             off.push((pair_sign(u, 2).flipped(), seed));
         }
         let uploads = round.uploads(&cohort, survivors.iter());
-        round.sum(&uploads, survivors, &Masks::new(off))
+        round.sum(&uploads, survivors, &Masks::new(Prg::Aes256Ctr, off))
     };
     assert_eq!(sum_with(&round.dealing(2).mask_key), round.plain(survivors));
     let noise = sum_with(&rescued).0;

@@ -12,7 +12,7 @@ use crate::mask::{End, Masks, pair_seed, pair_sign, self_seed};
 use crate::merkle::Tree;
 use crate::message::{Cohort, SurvivorItem, SurvivorProposal, UnmaskList, UploadTrailer};
 use crate::participant::{chunk_root, upload_hash};
-use crate::prg::Sign;
+use crate::prg::{Prg, Sign};
 use crate::shamir::{Lagrange, SecretScalar};
 use crate::{Bitmap, Digest, commitment};
 
@@ -168,7 +168,7 @@ impl Round<'_> {
             let seed = pair_seed(attempt, ctx, &dealing.mask_key, end, other_end).unwrap();
             masks.push((pair_sign(me, *other), seed));
         }
-        Masks::new(masks)
+        Masks::new(Prg::Aes256Ctr, masks)
     }
 
     /// The signed upload that these masks make.
@@ -263,7 +263,7 @@ impl Round<'_> {
         self.sum(
             &BTreeMap::from([(victim, upload)]),
             &alone,
-            &Masks::new(off),
+            &Masks::new(Prg::Aes256Ctr, off),
         )
     }
 
@@ -286,7 +286,7 @@ impl Round<'_> {
         }
         let uploads = self.uploads(cohort, [victim]);
         let alone = Bitmap::of(attempt.roster().len(), [victim]);
-        self.sum(&uploads, &alone, &Masks::new(off))
+        self.sum(&uploads, &alone, &Masks::new(Prg::Aes256Ctr, off))
     }
 
     /// What a release exposes of a survivor's upload, its neighbours being `corrupt` or dropped: b of its own, K of the dropped.

@@ -11,6 +11,7 @@ use crate::message::{
 };
 use crate::params::RunConfig;
 use crate::participant::chunk_root;
+use crate::prg::Prg;
 use crate::tests::fixture::Fixture;
 use crate::tests::kit;
 use crate::{Bitmap, Certificate, Digest, commitment, ring};
@@ -19,6 +20,7 @@ use crate::{Bitmap, Certificate, Digest, commitment, ring};
 pub struct Layout {
     pub name: &'static str,
     pub answers: &'static str,
+    pub prg: Prg,
     /// Value and ring bits.
     pub bits: (u8, u8),
     pub n: u32,
@@ -42,6 +44,7 @@ impl Layout {
     pub fn fixture(&self) -> Fixture {
         let (v, m) = self.bits;
         let config = RunConfig {
+            prg: self.prg.number(),
             v,
             m,
             elements: 50,
