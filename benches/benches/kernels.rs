@@ -21,7 +21,10 @@ const ELEMENTS: usize = CHUNK_ELEMS as usize;
 /// One chunk through 32 streams; bytes are those of the streams.
 #[divan::bench(types = [u16, u32, u64])]
 fn mask_chunk<L: Lane>(bencher: Bencher<'_, '_>) {
-    let masks = Masks::new(Prg::Aes256Ctr, (0..32).map(|k| (Sign::Plus, Seed::new([k; 32]))).collect());
+    let masks = Masks::new(
+        Prg::Aes256Ctr,
+        (0..32).map(|k| (Sign::Plus, Seed::new([k; 32]))).collect(),
+    );
     let mut lanes = vec![L::default(); ELEMENTS];
     bencher
         .counter(BytesCount::new(32 * ELEMENTS * L::BYTES))

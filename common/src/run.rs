@@ -269,7 +269,7 @@ fn run_config(
         coordinator_pk,
         profile: 0,
         masking: 0,
-        prg: 0,
+        prg: secagg.prg.number(),
         arch_digest: digest,
         layout_digest: digest,
         // the whole study: which tensors are averaged, metric ranges, rounds and timeouts, the trainers' configuration

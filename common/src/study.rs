@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use veilsum_secagg::Digest;
+use veilsum_secagg::prg::Prg;
 
 mod check;
 mod config;
@@ -67,6 +68,13 @@ pub struct Secagg {
     pub bits: u8,
     /// What a site's update counts for.
     pub weight: Weighting,
+    /// The cipher of the masks. The usual one is not written out: a run without the key means what it meant before there was one.
+    #[serde(with = "raw::PrgName", skip_serializing_if = "is_usual")]
+    pub prg: Prg,
+}
+
+fn is_usual(prg: &Prg) -> bool {
+    *prg == Prg::default()
 }
 
 /// `secagg.weight`: what a site's update counts for in the mean.

@@ -278,7 +278,8 @@ impl Driver {
         // What a reader of fault files of this run compares with.
         let (run_hash, key) = (machine.spec().params().run_hash(), machine.coordinator());
         let coordinator_key = Digest(*key.as_bytes());
-        tracing::info!(%run, entries = next, %run_hash, %coordinator_key, "taking part");
+        let prg = machine.spec().params().prg().name();
+        tracing::info!(%run, entries = next, %run_hash, %coordinator_key, prg, "taking part");
         Ok(Self {
             site,
             run,

@@ -49,6 +49,14 @@ impl Prg {
         }
     }
 
+    /// Its name, as studies and logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aes256Ctr => "aes-256-ctr",
+            Self::ChaCha20 => "chacha20",
+        }
+    }
+
     /// The one that a number stands for.
     pub fn of(number: u8) -> Option<Self> {
         [Self::Aes256Ctr, Self::ChaCha20]

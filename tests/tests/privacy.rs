@@ -203,7 +203,13 @@ fn plain_step(spec: &RunSpec, global: &[u8], contributions: &[Clear]) -> Vec<u8>
 }
 
 #[test]
-fn the_masked_runs_model_is_the_plain_runs_bit_for_bit() {
+fn the_masked_runs_model_is_the_plain_runs_bit_for_bit_under_either_cipher() {
+    for prg in ["aes-256-ctr", "chacha20"] {
+        is_the_plain_runs(&format!("[secagg]\nprg = \"{prg}\""));
+    }
+}
+
+fn is_the_plain_runs(secagg: &str) {
     // more than one chunk, so that no boundary between chunks is special
     let (elements, rounds, sites) = (300_000, 4, 5);
     let study = Study {
@@ -212,7 +218,8 @@ fn the_masked_runs_model_is_the_plain_runs_bit_for_bit() {
         ..Study::of(5, rounds)
     };
     let initial = files::model(&update(9, 9, elements));
-    let mut masked = Simulation::new(&study.to_toml(), &initial, sites);
+    let study = study.to_toml().replace("[secagg]", secagg);
+    let mut masked = Simulation::new(&study, &initial, sites);
     let spec = masked.spec.clone();
     assert!(spec.params().chunks() > 1);
     // what training gives depends on the model, so that a difference anywhere would grow

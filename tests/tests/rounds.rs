@@ -47,14 +47,21 @@ async fn five_sites_train_five_rounds_and_the_model_is_the_mean() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_side_by_side_in_rings_of_every_width_do_not_meet() {
+async fn runs_side_by_side_in_rings_of_every_width_and_under_either_cipher_do_not_meet() {
     let mut federation = federation(3, 3);
     federation.start_all();
     // 3 sites need 2 bits of head-room: lanes of 16, 32 and 64 bits
     let mut runs = Vec::new();
-    for (request, bits) in [(1, 14), (2, 30), (3, 32)] {
+    let aes = "aes-256-ctr";
+    for (request, bits, prg) in [
+        (1, 14, aes),
+        (2, 30, aes),
+        (3, 32, aes),
+        (4, 16, "chacha20"),
+    ] {
         let study = Study::of(3, 3).to_toml();
-        let study = study.replace("[secagg]", &format!("[secagg]\nbits = {bits}"));
+        let special = format!("[secagg]\nbits = {bits}\nprg = \"{prg}\"");
+        let study = study.replace("[secagg]", &special);
         runs.push(
             federation
                 .try_submit(&study, &model(), request)
@@ -65,6 +72,9 @@ async fn runs_side_by_side_in_rings_of_every_width_do_not_meet() {
     for run in runs {
         let run = federation.completed(&run.run_id).await;
         is_the_mean(&federation.model(&run.run_id, None).await, 3, 3);
+    }
+    for (word, times) in [("\"prg\":\"chacha20\"", 1), ("\"prg\":\"aes-256-ctr\"", 3)] {
+        assert_eq!(federation.log("site-0").matches(word).count(), times);
     }
 }
 

@@ -43,6 +43,7 @@ fn no_two_studies_share_a_run_hash() {
         ("range = [0.0, 10.0]", "range = [0.0, 11.0]"),
         ("aggregate = [\"*\"]", "aggregate = [\"w\", \"b\"]"),
         ("join_timeout = \"10m\"", "join_timeout = \"11m\""),
+        ("prg = \"aes-256-ctr\"", "prg = \"chacha20\""),
     ];
     let mut hashes = vec![sample().params().run_hash()];
     for (from, to) in changes {
@@ -85,6 +86,14 @@ fn the_protocols_parameters_follow_from_study_and_model() {
         &Quantiser::new(1.0, Some(1.0), 2000, 20).unwrap()
     );
     assert_eq!(spec.run_id(), RunId::from_bytes([7; 16]));
+}
+
+#[test]
+fn the_cipher_of_the_masks_is_the_studys_and_survives_the_wire() {
+    assert_eq!(sample().params().config().prg, 0);
+    let spec = spec_of(&SAMPLE.replace("prg = \"aes-256-ctr\"", "prg = \"chacha20\"")).unwrap();
+    assert_eq!(spec.params().config().prg, 1);
+    assert_eq!(RunSpec::from_bytes(&spec.to_bytes()).unwrap(), spec);
 }
 
 #[test]
@@ -212,6 +221,10 @@ fn foreign_bytes_are_checked_like_a_file() {
     ));
     assert!(matches!(
         read("{\"schema\"", " {\"schema\""),
+        RunError::NotCanonical
+    ));
+    assert!(matches!(
+        read("\"bits\":20", "\"bits\":20,\"prg\":\"aes-256-ctr\""),
         RunError::NotCanonical
     ));
     assert!(matches!(

@@ -134,6 +134,7 @@ fn secagg(raw: &RawSecagg) -> Result<Secagg, StudyError> {
         clip: raw.clip,
         bits: u8::try_from(bits).expect("at most MAX_BITS, a u8"),
         weight: weight(&raw.weight)?,
+        prg: raw.prg,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use veilsum_secagg::prg::Prg;
 
 use crate::limits::{DEFAULT_BITS, DEFAULT_COHORT};
 use crate::time::Span;
@@ -68,6 +69,18 @@ pub(crate) struct RawSecagg {
     #[serde(default = "default_bits")]
     pub(super) bits: u64,
     pub(super) weight: RawWeight,
+    #[serde(default, with = "PrgName")]
+    pub(super) prg: Prg,
+}
+
+/// `secagg.prg`: how a study names the cipher of the masks.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Prg")]
+pub(super) enum PrgName {
+    #[serde(rename = "aes-256-ctr")]
+    Aes256Ctr,
+    #[serde(rename = "chacha20")]
+    ChaCha20,
 }
 
 /// `secagg.clip`: how an update is bounded before it is quantised.

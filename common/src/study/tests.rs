@@ -62,6 +62,7 @@ fn the_sample_parses() {
         (secagg.bits, secagg.weight),
         (20, Weighting::Examples { max: 2000 })
     );
+    assert_eq!(secagg.prg, Prg::Aes256Ctr);
     assert_eq!(study.model().initial, "model/init.safetensors");
     assert_eq!(study.model().keep_global, ["*.num_batches_tracked"]);
     let loss = MetricSpec {
@@ -97,6 +98,8 @@ fn the_sample_names_the_true_defaults_and_every_key() {
         assert!(json.contains(key), "{key} in {json}");
         assert!(SAMPLE.contains(default), "{default}");
     }
+    assert_eq!(study.secagg().prg.name(), "aes-256-ctr");
+    assert!(SAMPLE.contains("Default: \"aes-256-ctr\""));
     let (full, json) = (Study::parse(SAMPLE).unwrap(), |s| {
         serde_json::to_value(s).unwrap()
     });
@@ -201,6 +204,32 @@ fn other_server_steps_are_not_available() {
     assert!(text.contains("did you mean \"fedavg\""), "{text}");
 }
 
+/// Sites of a version that does not know the key read a study that does not use it as they always did.
+#[test]
+fn the_usual_cipher_of_masks_is_not_written_out_and_another_is() {
+    let line = "prg = \"aes-256-ctr\"";
+    let json = |text: &str| serde_json::to_string(&Study::parse(text).unwrap()).unwrap();
+    assert_eq!(json(SAMPLE), json(&changed(line, "")));
+    assert!(!json(SAMPLE).contains("prg"));
+    let other = changed(line, "prg = \"chacha20\"");
+    assert_eq!(Study::parse(&other).unwrap().secagg().prg, Prg::ChaCha20);
+    assert!(json(&other).contains(r#""prg":"chacha20""#));
+}
+
+#[test]
+fn masks_have_one_of_two_ciphers() {
+    for wrong in ["\"none\"", "\"aes\"", "\"ChaCha20\"", "\"\"", "0", "false"] {
+        let text = changed("prg = \"aes-256-ctr\"", &format!("prg = {wrong}"));
+        let error = refused(&text);
+        assert!(matches!(error, StudyError::Document(_)), "{error}");
+    }
+    let text = refused(&changed("prg = \"aes-256-ctr\"", "prg = \"none\"")).to_string();
+    assert!(
+        text.contains("expected `aes-256-ctr` or `chacha20`"),
+        "{text}"
+    );
+}
+
 #[test]
 fn config_is_json_or_refused() {
     let with = |line: &str| changed("local_epochs = 2", line);
@@ -254,6 +283,7 @@ fn the_digest_depends_on_meaning_and_on_nothing_else() {
         ("kind = \"l2\"", "kind = \"element\""),
         ("bits = 20", "bits = 16"),
         ("max = 2000", "max = 2001"),
+        ("prg = \"aes-256-ctr\"", "prg = \"chacha20\""),
         ("aggregate = [\"*\"]", "aggregate = [\"**\"]"),
         (
             "keep_global = [\"*.num_batches_tracked\"]",
