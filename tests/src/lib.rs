@@ -10,6 +10,7 @@
     reason = "a harness of tests says plainly that it expects success, and its names say what it does"
 )]
 
+mod disk;
 mod federation;
 pub mod files;
 mod process;
@@ -17,7 +18,9 @@ mod proxy;
 pub mod simulation;
 pub mod statistics;
 mod study;
+pub mod summands;
 
+pub use disk::SmallDisk;
 pub use federation::{Federation, Member, free_port, over, patiently};
 pub use process::{Process, binary, run_to_end};
 pub use proxy::{Call, Moment, Proxy, Sent};

@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use prost::Message as _;
@@ -22,29 +21,13 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::submit_masked_request::Part;
 use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::Digest;
+use veilsum_tests::summands::{SMALL, below, counts, federation, is_the_mean_of};
 use veilsum_tests::{Call, Federation, Moment, Proxy, Study, files, patiently};
 
 const UPLOAD: Call = "SubmitMasked";
 
-/// Two chunks, one part.
-const SMALL: usize = 300_000;
 /// Three parts, the last one of two chunks.
 const LARGE: usize = (2 * 32 + 1) * (1 << 18) + 1_000;
-
-/// What a site adds to an element: between -0.4 and 0.4, and another row of numbers for each site.
-fn added(element: usize, site: usize) -> f32 {
-    let step = u16::try_from((element * (site + 3) + 7 * site) % 17).unwrap();
-    (f32::from(step) - 8.0) / 20.0
-}
-
-fn federation(sites: usize, elements: usize, first: &str) -> Federation {
-    Federation::new(sites, 3, |site, dir| {
-        let command = files::trainer(site, dir, first);
-        let update: Vec<f32> = (0..elements).map(|element| added(element, site)).collect();
-        fs::write(dir.join("update.safetensors"), files::delta(&update)).unwrap();
-        command
-    })
-}
 
 fn study(sites: u32) -> Study {
     let study = Study::of(sites, 1);
@@ -72,26 +55,6 @@ fn pieces(parts: Parts, part: u64) -> usize {
     chunks
         .map(|chunk| parts.chunk_bytes(chunk).div_ceil(PIECE_BYTES))
         .sum()
-}
-
-/// The mean of what `sites` added: what is left of a mask would be anything at all.
-fn is_the_mean_of(model: &[u8], elements: usize, sites: &[usize]) {
-    let share = 1.0 / f32::from(u8::try_from(sites.len()).unwrap());
-    let far = files::values(model, elements)
-        .into_iter()
-        .enumerate()
-        .find(|(element, value)| {
-            let sum: f32 = sites.iter().map(|site| added(*element, *site)).sum();
-            (value - sum * share).abs() > 1e-3
-        });
-    assert_eq!(far, None, "an element and its value");
-}
-
-fn counts(run: &pb::Run) -> Vec<(u32, u32)> {
-    let rounds = run.history.iter();
-    rounds
-        .map(|round| (round.cohort, round.survivors))
-        .collect()
 }
 
 /// One call for an upload: what went out, and what came back.
@@ -342,12 +305,6 @@ async fn t49_a_site_whose_pinned_update_changed_after_a_cut_says_no_more_and_is_
         SMALL,
         &[1, 2, 3],
     );
-}
-
-/// The files of a directory, which need not be there.
-fn below(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten();
-    entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 /// Far below a model and an upload of [`SMALL`], far above what a journal writes in one round.
