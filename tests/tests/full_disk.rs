@@ -101,6 +101,25 @@ async fn a_coordinator_whose_journal_has_no_room_takes_nothing_until_there_is_so
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_that_finds_no_room_on_the_coordinators_disk_is_computed_when_there_is_some() {
+    let Some((mut federation, disk)) = small_coordinator(3) else {
+        return;
+    };
+    // all three lists are needed: t of 3 is 3
+    let proxy = Proxy::before(&federation, 0).await;
+    proxy.hold("Unmask", Moment::Before);
+    federation.start_all();
+    let run = federation.submit(&study(3), &model()).await;
+    proxy.reached().await;
+    disk.leave(LITTLE_BYTES);
+    proxy.release();
+    let says = ["the final job waits for the disk", "No space left"];
+    federation.logged("main", &says).await;
+    disk.free();
+    ends_with(&federation, &run, &[0, 1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_site_whose_disk_has_no_room_for_the_model_sits_out() {
     let held = ("FetchModel", Moment::Before);
     let Some((mut federation, disk, proxy)) = small_site(4, "", held).await else {
