@@ -106,8 +106,18 @@ pub const MAX_NEWS_BYTES: usize = MAX_MESSAGE_BYTES / 4;
 pub const MAX_PART_BYTES: usize = PIECE_BYTES + MAX_CALL_BYTES;
 /// Threads that a site masks with: each holds a few chunks, and beyond this a network is the limit.
 pub const MASKING_THREADS: NonZeroUsize = NonZeroUsize::new(16).expect("sixteen is not zero");
-/// Uploads under way at once, at one coordinator: each holds a chunk of 1 MiB and a window of 1 MiB, so that all of them take 1 GiB.
+/// Uploads under way at once, at one coordinator, nearly all of them waiting for their turn: four rounds of the largest cohort.
 pub const MAX_UPLOADS: usize = 512;
+/// Uploads that transfer at once, and downloads: each holds a chunk of 1 MiB, a message and a window, 2 MiB in all, and eight sites at 150 Mbit/s each fill
+/// a link of 1 Gbit/s.
+pub const MAX_TRANSFERS: usize = 8;
+/// What must get through of one while it is waited for, if others wait for their turn: more than the window that was sent ahead.
+pub const TRANSFER_STEP: u64 = 1024 * 1024;
+/// How long that may take: 280 kbit/s, what a telephone has in a valley.
+pub const TRANSFER_PATIENCE_MS: u64 = 30_000;
+/// How long one transfers while others wait, an upload to the end of its part: at 10 Mbit/s seven parts of 10 MiB, and of 128 sites the last
+/// waits a quarter of an hour.
+pub const TRANSFER_MS: u64 = 60_000;
 /// Longest silence of an upload: far above a lost packet's retransmissions, so that only a peer that is gone or idle meets it.
 pub const UPLOAD_STALL_MS: u64 = 60_000;
 /// When to ask again where there is no room now: long enough for a call to end, short beside a round.

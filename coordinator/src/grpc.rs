@@ -1,6 +1,7 @@
 //! The services put together. Handlers are thin: who calls, what bytes mean, which machine to ask.
 
 mod auth;
+mod download;
 mod edge;
 pub mod round_service;
 pub mod run_service;
@@ -23,7 +24,7 @@ use veilsum_engine::run::State;
 
 use crate::live::{LiveRun, Shared};
 use crate::store::Journal;
-use crate::transfer::Turns;
+use crate::transfer::{Queue, Turns};
 
 pub use auth::Caller;
 pub use edge::{Edge, services};
@@ -40,6 +41,8 @@ pub struct Context<J> {
     pub keys_dir: PathBuf,
     /// Whose turn it is to upload.
     pub turns: Turns,
+    /// Which models go out.
+    pub downloads: Queue,
     /// How long an upload may be silent.
     stall: Duration,
     /// Places for submissions.
@@ -65,7 +68,8 @@ impl<J: Journal> Context<J> {
             federation,
             shutdown,
             keys_dir,
-            turns: Turns::new(MAX_UPLOADS),
+            turns: Turns::new(MAX_UPLOADS, Queue::default()),
+            downloads: Queue::default(),
             stall: Duration::from_millis(UPLOAD_STALL_MS),
             submissions: Semaphore::new(MAX_SUBMISSIONS),
             creating: tokio::sync::Mutex::new(()),
@@ -127,10 +131,15 @@ impl<J: Journal> Context<J> {
         Self { stall, ..self }
     }
 
-    /// How many uploads there may be at once, if not as many as the limits say.
-    pub fn with_uploads(self, limit: usize) -> Self {
-        let turns = Turns::new(limit);
+    /// How many uploads there may be at once, and who of them transfers, if not as the limits say.
+    pub fn with_uploads(self, limit: usize, queue: Queue) -> Self {
+        let turns = Turns::new(limit, queue);
         Self { turns, ..self }
+    }
+
+    /// Which models go out, if not as the limits say.
+    pub fn with_downloads(self, downloads: Queue) -> Self {
+        Self { downloads, ..self }
     }
 
     /// All runs.

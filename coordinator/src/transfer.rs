@@ -4,6 +4,7 @@
 //! digest that its sender named, and are durable. What the trailer of the whole upload says is checked by `grpc/upload.rs`.
 
 mod download;
+mod queue;
 mod turns;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::store::staging::{Row, Upload};
 mod tests;
 
 pub use download::Download;
+pub use queue::{Pace, PutOff, Queue, Transfer};
 pub use turns::{NoTurn, Turn, Turns};
 
 /// Why a piece of an upload was not taken. The part that it belongs to is void then; what is durable stays.
@@ -170,7 +172,8 @@ impl Intake {
     }
 
     fn begin(&self, number: u64) -> Result<Part, UploadError> {
-        let (part, count) = (number, self.upload.parts().count());
+        let parts = self.upload.parts();
+        let (part, count) = (number, parts.count());
         if number >= count {
             return Err(UploadError::NoPart { part, count });
         }
@@ -179,9 +182,10 @@ impl Intake {
         }
         Ok(Part {
             number,
-            next: self.upload.parts().chunks_of(number).start,
+            next: parts.chunks_of(number).start,
             rows: Vec::new(),
-            chunk: Vec::new(),
+            // The first is as long as any; one that grew would take twice the room.
+            chunk: Vec::with_capacity(parts.chunk_bytes(parts.chunks_of(number).start)),
             taken_bytes: 0,
         })
     }

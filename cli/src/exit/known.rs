@@ -288,6 +288,14 @@ stop one of them.",
                 "see that only one daemon runs with this site's certificate",
             ),
             known(
+                "TRANSFER_PUT_OFF",
+                Exit::Unreachable,
+                "Other uploads or downloads wait for their turn, and this one had a whole turn or was too slow in it. \
+What got through stays; the site goes on by itself after the others, with what is missing.",
+                "nothing, the site goes on by itself; if its round ends before, look at the network between, \
+or give the study a longer report timeout",
+            ),
+            known(
                 "UPLOAD_STALLED",
                 Exit::Unreachable,
                 "Nothing of an upload came for a minute, so the call was ended. The site goes on by itself \

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_stream::{Stream, StreamExt as _};
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use veilsum_common::ids::SiteName;
 use veilsum_common::limits::HOLD_MAX_MS;
@@ -23,16 +23,16 @@ use veilsum_secagg::coordinator;
 use veilsum_secagg::keys::binding_message;
 use veilsum_secagg::message::{Advertisement, SurvivorItem};
 
-use super::{Caller, Context, status, upload};
+use super::{Caller, Context, download, status, upload};
 use crate::driver::{Handle, Refused};
 use crate::live::LiveRun;
 use crate::store::Journal;
-use crate::transfer::Download;
 
 /// The service for participants.
 pub struct Rounds<J>(pub Arc<Context<J>>);
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// What a call answers one by one.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl<J: Journal> Rounds<J> {
     fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
@@ -221,22 +221,6 @@ fn answers<T: Send + 'static>(
     Response::new(Box::pin(tokio_stream::iter(items.map(Ok))))
 }
 
-/// Pieces of a blob as a stream of responses.
-pub(super) fn blob_answers<J: Journal, T: Send + 'static>(
-    context: &Context<J>,
-    blob: &veilsum_common::blob::BlobRef,
-    offset: u64,
-    wrap: impl Fn(pb::BlobChunk) -> T + Send + 'static,
-) -> Result<Response<Answers<T>>, Status> {
-    let open = || Download::open(&context.shared.blobs, *blob, offset);
-    let pieces = tokio::task::block_in_place(open).map_err(|error| status::blob(&error))?;
-    let stream = pieces.map(move |piece| match piece {
-        Ok(piece) => Ok(wrap(piece)),
-        Err(error) => Err(status::blob(&error)),
-    });
-    Ok(Response::new(Box::pin(stream)))
-}
-
 async fn submit<M: veilsum_engine::machine::Machine>(
     machine: &Handle<M>,
     event: M::Event,
@@ -354,9 +338,9 @@ impl<J: Journal> RoundService for Rounds<J> {
         let model = run
             .model_by_digest(&digest)
             .ok_or_else(|| status::not_found("model"))?;
-        blob_answers(&self.0, &model, request.offset, |chunk| {
+        Ok(download::answers(&self.0, model, request.offset, |chunk| {
             pb::FetchModelResponse { chunk: Some(chunk) }
-        })
+        }))
     }
 
     async fn commit_round(

@@ -22,9 +22,8 @@ use veilsum_proto::pb;
 use veilsum_proto::pb::run_service_server::RunService;
 use veilsum_secagg::keys::{Identity, Seed};
 
-use super::round_service::blob_answers;
 use super::submission::Submission;
-use super::{Caller, Context, status};
+use super::{Caller, Context, download, status};
 use crate::driver::Refused;
 use crate::live::LiveRun;
 use crate::store::blobs::BlobWriter;
@@ -352,9 +351,9 @@ impl<J: Journal> RunService for Runs<J> {
             }
         };
         let model = model.ok_or_else(|| status::not_found("model version"))?;
-        blob_answers(&self.0, &model, request.offset, |chunk| {
+        Ok(download::answers(&self.0, model, request.offset, |chunk| {
             pb::FetchModelVersionResponse { chunk: Some(chunk) }
-        })
+        }))
     }
 }
 

@@ -11,10 +11,10 @@
 //! | a protocol check failed | INVALID_ARGUMENT | PROTOCOL_VIOLATION |
 //! | the store cannot write now | UNAVAILABLE | STORE_UNAVAILABLE |
 //! | a run that is being brought back, or a coordinator that stops | UNAVAILABLE | STARTING, STOPPING |
-//!
 //! | more than there is room for now, a full disk | RESOURCE_EXHAUSTED | TOO_MANY_CALLS, STORE_FULL |
 //! | as many runs as there may be | RESOURCE_EXHAUSTED | TOO_MANY_RUNS |
 //! | a run that is damaged | UNAVAILABLE | RUN_DAMAGED |
+//! | an upload or download makes room for those that wait | RESOURCE_EXHAUSTED | TRANSFER_PUT_OFF |
 //! | a newer upload took the place of this one; it was silent too long | ABORTED, DEADLINE_EXCEEDED | UPLOAD_REPLACED, UPLOAD_STALLED |
 //! | a message over its method's limit | OUT_OF_RANGE | MESSAGE_TOO_LARGE |
 //! | no such method, or a compression | UNIMPLEMENTED | UNIMPLEMENTED |
@@ -35,7 +35,7 @@ use veilsum_proto::convert::ConvertError;
 use crate::driver::Refused;
 use crate::store::Error as StoreError;
 use crate::store::blobs::Error as BlobError;
-use crate::transfer::{NoTurn, UploadError};
+use crate::transfer::{NoTurn, PutOff, UploadError};
 
 /// Domain of the reasons in `ErrorInfo`.
 pub const DOMAIN: &str = "veilsum";
@@ -197,6 +197,14 @@ pub(super) fn no_turn(error: &NoTurn) -> Status {
         NoTurn::Replaced => status(Code::Aborted, "UPLOAD_REPLACED", error.to_string()),
         NoTurn::Full { .. } => later(Code::ResourceExhausted, "TOO_MANY_CALLS", error.to_string()),
     }
+}
+
+pub(super) fn put_off(error: PutOff) -> Status {
+    later(
+        Code::ResourceExhausted,
+        "TRANSFER_PUT_OFF",
+        error.to_string(),
+    )
 }
 
 pub(super) fn too_many_calls(limit: usize) -> Status {

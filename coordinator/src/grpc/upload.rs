@@ -2,10 +2,12 @@
 //!
 //! The call may be cut at any time and made again: what is durable is said in the first answer, and an upload that was accepted is complete.
 //! It counts only when its trailer's signature fits what arrived; bytes that nobody vouches for go at once, or with their attempt. One
-//! upload at a time for each site of a round; one that stalls, is overtaken by a newer one, or whose round moves on, ends.
+//! upload at a time for each site of a round; one that stalls, is overtaken by a newer one, or whose round moves on, ends. Few transfer at
+//! once: the first answer waits until it is this one's turn, and so do its file and the room for it.
 //!
 //! Source: protocol, section 9; commit point 4.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -31,7 +33,7 @@ use crate::driver::Handle;
 use crate::live::LiveRun;
 use crate::store::Journal;
 use crate::store::staging::{Slot, Staging};
-use crate::transfer::{Intake, NoTurn, Turn};
+use crate::transfer::{Intake, NoTurn, Transfer, Turn};
 
 /// What the site is told, in order.
 pub(super) type Answers = ReceiverStream<Result<pb::SubmitMaskedResponse, Status>>;
@@ -157,6 +159,13 @@ impl<J: Journal> Taking<J> {
             return self.repeated(messages, answers, &known).await;
         }
         self.expected()?;
+        let mut hung_up = pin!(answers.closed());
+        let mut ended = pin!(self.ended(turn));
+        let transfer = tokio::select! {
+            transfer = turn.transfer() => transfer,
+            ended = &mut ended => return Err(ended),
+            () = &mut hung_up => return Err(status::stopping()), // heard by nobody
+        };
         let staging = &messages.context.shared.uploads;
         let staged = block_in_place(|| staging.upload(self.slot, self.place.parts()));
         let staged = staged.map_err(|error| status::blob(&error))?;
@@ -164,27 +173,19 @@ impl<J: Journal> Taking<J> {
         self.expected().inspect_err(|_| self.let_go(staging))?;
         let projections = staging.projections(self.slot.stream);
         let mut intake = Intake::new(Arc::clone(&staged), projections);
-        let pieces = async {
-            messages.tell(answers, having(staged.have())).await?;
-            loop {
-                match messages.piece().await? {
-                    Ok(piece) => {
-                        let taken = block_in_place(|| intake.piece(&piece));
-                        if let Some(part) = taken.map_err(|error| status::upload(&error))? {
-                            let kept = Answer::Kept(pb::PartKept { part });
-                            messages.tell(answers, kept).await?;
-                        }
-                    }
-                    Err(trailer) => return Ok::<_, Status>(trailer),
-                }
-            }
-        };
         let trailer = tokio::select! {
-            trailer = pieces => trailer?,
-            () = turn.replaced() => return Err(status::no_turn(&NoTurn::Replaced)),
-            closed = closed(&self.run, &self.round, self.slot.index) => return Err(closed),
+            trailer = pieces(messages, &mut intake, answers, transfer, staged.have()) => trailer?,
+            ended = ended => return Err(ended),
         };
         self.accept(messages, &intake, trailer).await
+    }
+
+    /// Returns once this upload must end, whatever its site does.
+    async fn ended(&self, turn: &Turn) -> Status {
+        tokio::select! {
+            () = turn.replaced() => status::no_turn(&NoTurn::Replaced),
+            closed = closed(&self.run, &self.round, self.slot.index) => closed,
+        }
     }
 
     /// Sent again: the same upload hash stands for the same bytes. Another one under the same name changes nothing.
@@ -262,6 +263,31 @@ impl<J: Journal> Taking<J> {
         };
         let signature = value.sign(self.run.coordinator());
         Answer::Receipt(Signed { value, signature }.into())
+    }
+}
+
+/// Says what is there, takes in what is missing, and gives the trailer; the others have to wait no longer then.
+async fn pieces<J: Journal>(
+    messages: &mut Messages<J>,
+    intake: &mut Intake,
+    answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+    mut transfer: Transfer,
+    have: Vec<u8>,
+) -> Result<UploadTrailer, Status> {
+    messages.tell(answers, having(have)).await?;
+    loop {
+        let message = transfer.next(messages.piece()).await;
+        let piece = match message.map_err(status::put_off)?? {
+            Ok(piece) => piece,
+            Err(trailer) => return Ok(trailer),
+        };
+        transfer.moved(piece.data.len());
+        let taken = block_in_place(|| intake.piece(&piece));
+        if let Some(part) = taken.map_err(|error| status::upload(&error))? {
+            let kept = Answer::Kept(pb::PartKept { part });
+            messages.tell(answers, kept).await?;
+            transfer.goes_on().map_err(status::put_off)?;
+        }
     }
 }
 

@@ -1,15 +1,12 @@
 //! A blob on its way out, piece by piece from its file.
 //!
-//! A stream holds one piece in memory, however large the blob is and however slowly it is read. Reading happens on a blocking thread that
+//! One of them is in memory at a time, however large the blob is and however slowly it is read. Reading happens on a blocking thread that
 //! is given back after each piece, so that readers who stall hold none.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use tokio::task::JoinHandle;
-use tokio_stream::Stream;
+use tokio::task::spawn_blocking;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::limits::PIECE_BYTES;
 use veilsum_proto::pb;
@@ -17,16 +14,10 @@ use veilsum_secagg::Digest;
 
 use crate::store::blobs::{Blobs, Error as BlobError};
 
-/// The pieces of a blob from an offset on, each with its hash.
-pub struct Download(State);
+/// The pieces of a blob from an offset on, each with its hash. None after the last one, or after an error.
+pub struct Download(Option<Box<Reader>>);
 
 type Piece = Result<pb::BlobChunk, BlobError>;
-
-enum State {
-    Idle(Box<Reader>),
-    Reading(JoinHandle<(Box<Reader>, Option<Piece>)>),
-    Over,
-}
 
 impl Download {
     /// Opens `blob`; an `offset` beyond its end gives no pieces.
@@ -38,7 +29,7 @@ impl Download {
         file.seek(SeekFrom::Start(offset))
             .map_err(|source| BlobError::io(blobs, &blob, source))?;
         let whole = (offset == 0).then(blake3::Hasher::new);
-        Ok(Self(State::Idle(Box::new(Reader {
+        Ok(Self(Some(Box::new(Reader {
             blobs: blobs.clone(),
             blob,
             file,
@@ -46,38 +37,20 @@ impl Download {
             whole,
         }))))
     }
-}
 
-impl Stream for Download {
-    type Item = Piece;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match std::mem::replace(&mut self.0, State::Over) {
-                State::Over => return Poll::Ready(None),
-                State::Idle(mut reader) => {
-                    let read = move || {
-                        let piece = reader.piece();
-                        (reader, piece)
-                    };
-                    self.0 = State::Reading(tokio::task::spawn_blocking(read));
-                }
-                State::Reading(mut task) => {
-                    let Poll::Ready(read) = Pin::new(&mut task).poll(context) else {
-                        self.0 = State::Reading(task);
-                        return Poll::Pending;
-                    };
-                    // Cancelled only when the process ends.
-                    let Ok((reader, piece)) = read else {
-                        return Poll::Ready(None);
-                    };
-                    if matches!(piece, Some(Ok(_))) {
-                        self.0 = State::Idle(reader);
-                    }
-                    return Poll::Ready(piece);
-                }
-            }
+    /// The next piece.
+    pub async fn next(&mut self) -> Option<Piece> {
+        let mut reader = self.0.take()?;
+        let read = move || {
+            let piece = reader.piece();
+            (reader, piece)
+        };
+        // Cancelled only when the process ends.
+        let (reader, piece) = spawn_blocking(read).await.ok()?;
+        if matches!(piece, Some(Ok(_))) {
+            self.0 = Some(reader);
         }
+        piece
     }
 }
 

@@ -1,5 +1,4 @@
 use tempfile::TempDir;
-use tokio_stream::StreamExt as _;
 use veilsum_common::blob::BlobRef;
 use veilsum_common::limits::PIECE_BYTES;
 
@@ -20,8 +19,12 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 async fn download(blobs: &Blobs, blob: BlobRef, offset: u64) -> Vec<pb::BlobChunk> {
-    let download = Download::open(blobs, blob, offset).unwrap();
-    download.map(Result::unwrap).collect().await
+    let mut download = Download::open(blobs, blob, offset).unwrap();
+    let mut pieces = Vec::new();
+    while let Some(piece) = download.next().await {
+        pieces.push(piece.unwrap());
+    }
+    pieces
 }
 
 #[tokio::test]
@@ -54,9 +57,11 @@ async fn the_last_piece_of_a_damaged_blob_does_not_leave() {
     let name = blob.digest.to_string();
     let path = dir.path().join("blobs").join(&name[..2]).join(&name);
     std::fs::write(path, &whole).unwrap();
-    let pieces: Vec<_> = Download::open(&blobs, blob, 0).unwrap().collect().await;
-    assert_eq!(pieces.len(), 2);
-    assert!(matches!(pieces[1], Err(BlobError::Corrupt { .. })));
+    let mut download = Download::open(&blobs, blob, 0).unwrap();
+    download.next().await.unwrap().unwrap();
+    let last = download.next().await.unwrap();
+    assert!(matches!(last, Err(BlobError::Corrupt { .. })), "{last:?}");
+    assert!(download.next().await.is_none());
 }
 
 /// A reader who stalls costs one piece, not a model: only what is asked for is read.

@@ -1,4 +1,4 @@
-//! Whose turn it is to upload: one upload at a time for each site of a round, and so many at once in all.
+//! Whose turn it is to upload: one upload at a time for each site of a round, and so many at once in all, few of which transfer.
 //!
 //! A site that comes again has lost its connection or its patience, so the newer upload replaces the older one: the older ends, and only
 //! then the newer begins, with the parts that are durable. What the bytes are is not looked at here.
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::queue::{Queue, Transfer};
 use crate::store::staging::Slot;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub enum NoTurn {
 pub struct Turns {
     limit: usize,
     free: Arc<Semaphore>,
+    queue: Queue,
     seats: Seats,
 }
 
@@ -52,11 +54,12 @@ struct Seat {
 }
 
 impl Turns {
-    /// `limit` uploads at once.
-    pub fn new(limit: usize) -> Self {
+    /// `limit` uploads at once, of which those transfer whom `queue` lets.
+    pub fn new(limit: usize, queue: Queue) -> Self {
         Self {
             limit,
             free: Arc::new(Semaphore::new(limit)),
+            queue,
             seats: Arc::default(),
         }
     }
@@ -79,6 +82,7 @@ impl Turns {
         Ok(Turn {
             _guard: guard,
             claim,
+            queue: self.queue.clone(),
             _permit: permit,
         })
     }
@@ -138,6 +142,7 @@ pub struct Turn {
     // First, so that the seat is free before its last claim is given up.
     _guard: OwnedMutexGuard<()>,
     claim: Claim,
+    queue: Queue,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -145,6 +150,11 @@ impl Turn {
     /// Returns once a newer upload waits for this one to end.
     pub async fn replaced(&self) {
         self.claim.replaced().await;
+    }
+
+    /// Waits until this upload may transfer.
+    pub async fn transfer(&self) -> Transfer {
+        self.queue.wait().await
     }
 }
 

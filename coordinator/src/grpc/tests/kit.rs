@@ -297,6 +297,11 @@ impl World {
         bytes_below(&self.dir.path().join("uploads"))
     }
 
+    /// How many uploads have a file.
+    pub fn staged_files(&self) -> usize {
+        files_below(&self.dir.path().join("uploads"))
+    }
+
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         bytes_below(self.dir.path())
@@ -458,6 +463,12 @@ impl Sending {
         self.answers.recv().await.unwrap()
     }
 
+    /// Cuts it off, as a connection that breaks does.
+    pub async fn hang_up(self) {
+        self.call.abort();
+        self.call.await.unwrap_err();
+    }
+
     /// How the coordinator ends it.
     pub async fn refused(self) -> tonic::Status {
         self.call.await.unwrap().unwrap_err()
@@ -567,6 +578,15 @@ pub fn identity(k: usize) -> Identity {
 /// Test entropy: as good as its name is new.
 pub fn seed(what: &str, number: usize) -> Seed {
     Seed::new(Digest::of_bulk(format!("{what}/{number}").as_bytes()).0)
+}
+
+fn files_below(path: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return usize::from(path.exists());
+    };
+    entries
+        .map(|entry| files_below(&entry.unwrap().path()))
+        .sum()
 }
 
 fn bytes_below(path: &Path) -> u64 {

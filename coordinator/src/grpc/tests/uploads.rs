@@ -9,7 +9,9 @@ use veilsum_proto::pb::submit_masked_response::Answer;
 use veilsum_secagg::Digest;
 use veilsum_secagg::participant::chunk_root;
 
-use super::kit::{Member, Sending, Sent, World, cut, reason};
+use crate::transfer::{Pace, Queue};
+
+use super::kit::{Member, Open, Sending, Sent, World, cut, reason};
 
 /// An upload that the coordinator has begun to take in, and that does not go on.
 async fn begun(member: &Member, sent: &Sent) -> Sending {
@@ -260,7 +262,9 @@ async fn an_upload_that_stalls_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_site_that_reads_no_answers_keeps_nobody_from_uploading() {
     let soon = Duration::from_millis(50);
-    let world = World::with(3, |context| context.with_uploads(1).with_stall(soon));
+    let world = World::with(3, |context| {
+        context.with_uploads(1, Queue::default()).with_stall(soon)
+    });
     let open = world.commit(&world.submit(1).await).await;
     let (deaf, other) = (&open.members[0], &open.members[1]);
     let mut parts = deaf.upload(&open, 1).parts();
@@ -328,7 +332,7 @@ async fn equal_bytes_in_two_runs_are_two_uploads_and_one_rounds_end_takes_one() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_uploads_than_there_may_be_are_put_off() {
-    let world = World::with(3, |context| context.with_uploads(1));
+    let world = World::with(3, |context| context.with_uploads(1, Queue::default()));
     let open = world.commit(&world.submit(1).await).await;
     let (busy, waiting) = (&open.members[0], &open.members[1]);
     let sent = busy.upload(&open, 1);
@@ -339,6 +343,96 @@ async fn more_uploads_than_there_may_be_are_put_off() {
     use tonic_types::StatusExt as _;
     assert!(refused.get_details_retry_info().is_some());
     drop(sending);
+}
+
+/// A coordinator at which one upload transfers at a time, and the queue in which others wait.
+async fn narrow(patience: Duration) -> (World, Open, Queue) {
+    let pace = Pace {
+        patience,
+        ..Pace::default()
+    };
+    let queue = Queue::new(1, pace);
+    let shared = queue.clone();
+    let world = World::with(3, |context| context.with_uploads(10, shared));
+    let open = world.commit(&world.submit(1).await).await;
+    (world, open, queue)
+}
+
+/// An upload that waits for its turn behind nobody.
+async fn waiting(queue: &Queue, member: &Member, sent: &Sent) -> Sending {
+    let sending = member.begin();
+    sending.send(Part::Header(sent.header.clone())).await;
+    while queue.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    sending
+}
+
+/// Longer than any test.
+const EVER: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_for_its_turn_without_a_file() {
+    let (world, open, queue) = narrow(EVER).await;
+    let (first, second) = (&open.members[0], &open.members[1]);
+    let sent = second.upload(&open, 1);
+    let transfers = begun(first, &first.upload(&open, 1)).await;
+    let mut waits = waiting(&queue, second, &sent).await;
+    assert_eq!(world.staged_files(), 1);
+    transfers.hang_up().await;
+    assert!(matches!(waits.told().await, Answer::Status(status) if status.have == [0]));
+    assert_eq!(world.staged_files(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t24_an_upload_that_stalls_is_put_off_and_the_next_has_its_turn() {
+    use tonic_types::StatusExt as _;
+    let (_world, open, _queue) = narrow(Duration::from_millis(50)).await;
+    let (first, second) = (&open.members[0], &open.members[1]);
+    let sent = first.upload(&open, 1);
+    let stalls = begun(first, &sent).await;
+    second.send(&second.upload(&open, 1)).await.unwrap();
+    let refused = stalls.refused().await;
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "TRANSFER_PUT_OFF", "{refused}");
+    assert!(refused.get_details_retry_info().is_some());
+    first.send(&sent).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_waits_is_replaced_by_a_newer_one() {
+    let (_world, open, queue) = narrow(EVER).await;
+    let (first, second) = (&open.members[0], &open.members[1]);
+    let sent = second.upload(&open, 1);
+    let _transfers = begun(first, &first.upload(&open, 1)).await;
+    let older = waiting(&queue, second, &sent).await;
+    let newer = second.begin();
+    newer.send(Part::Header(sent.header.clone())).await;
+    assert_eq!(reason(&older.refused().await), "UPLOAD_REPLACED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_waits_ends_when_its_round_moves_on() {
+    let (_world, open, queue) = narrow(EVER).await;
+    let (first, second) = (&open.members[0], &open.members[1]);
+    let _transfers = begun(first, &first.upload(&open, 1)).await;
+    let waits = waiting(&queue, second, &second.upload(&open, 1)).await;
+    let round = open.run.round().unwrap();
+    let over = veilsum_engine::rejection::Abort::BadSum;
+    round.submit(Event::Lost(over), None).await.unwrap();
+    assert_eq!(reason(&waits.refused().await), "OUT_OF_PHASE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_cut_off_while_it_waits_leaves_the_queue() {
+    let (_world, open, queue) = narrow(EVER).await;
+    let (first, second) = (&open.members[0], &open.members[1]);
+    let _transfers = begun(first, &first.upload(&open, 1)).await;
+    let waits = waiting(&queue, second, &second.upload(&open, 1)).await;
+    waits.hang_up().await;
+    while queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Scenario 47: nothing that is sized or cut in another way than the run's vectors is staged.

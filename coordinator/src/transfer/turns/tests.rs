@@ -10,7 +10,7 @@ fn slot(index: u32) -> Slot {
 
 #[tokio::test]
 async fn a_newer_upload_waits_for_the_older_one_to_end() {
-    let turns = Turns::new(10);
+    let turns = Turns::new(10, Queue::default());
     let older = turns.take(slot(1)).await.unwrap();
     let newer = tokio::spawn({
         let turns = turns.clone();
@@ -25,7 +25,7 @@ async fn a_newer_upload_waits_for_the_older_one_to_end() {
 
 #[tokio::test]
 async fn whoever_waited_is_replaced_as_well() {
-    let turns = Turns::new(10);
+    let turns = Turns::new(10, Queue::default());
     let first = turns.take(slot(1)).await.unwrap();
     let second = tokio::spawn({
         let turns = turns.clone();
@@ -44,7 +44,7 @@ async fn whoever_waited_is_replaced_as_well() {
 
 #[tokio::test]
 async fn two_sites_do_not_wait_for_each_other_but_all_have_one_limit() {
-    let turns = Turns::new(2);
+    let turns = Turns::new(2, Queue::default());
     let one = turns.take(slot(1)).await.unwrap();
     let _other = turns.take(slot(2)).await.unwrap();
     let full = turns.take(slot(3)).await.map(drop);
@@ -55,7 +55,7 @@ async fn two_sites_do_not_wait_for_each_other_but_all_have_one_limit() {
 
 #[tokio::test]
 async fn one_who_gave_up_waiting_leaves_the_turn_where_it_is() {
-    let turns = Turns::new(10);
+    let turns = Turns::new(10, Queue::default());
     let older = turns.take(slot(1)).await.unwrap();
     let impatient = tokio::spawn({
         let turns = turns.clone();
