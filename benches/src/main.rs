@@ -13,6 +13,7 @@ mod ours;
 mod peers;
 mod site;
 mod unmask;
+mod upload;
 
 use figure::Figure;
 
@@ -27,6 +28,7 @@ const FIGURES: &[(&[&str], Measure)] = &[
     (&["P4a", "P4b", "P5a", "P5b"], flower::figures),
     (&["P6"], |_| unmask::whole()),
     (&["P7"], |_| site::bytes_up()),
+    (&["P8"], |_| upload::throughput()),
     (&["P9"], |_| fold::figures()),
 ];
 

@@ -91,6 +91,8 @@ pub const MAX_METRIC_BOUND: f64 = 1e12;
 
 /// Bytes of payload in one message of a stream: the flow-control window then bounds memory.
 pub const PIECE_BYTES: usize = 256 * 1024;
+/// Bytes of a piece of a model on its way out: read, encoded and waiting for the network it is in memory several times over.
+pub const MODEL_PIECE_BYTES: usize = 64 * 1024;
 /// Chunks of one part of an upload, which is made durable at once and sent again at most once after a cut: 10 MiB at the narrowest ring
 /// that studies use, 64 MiB at the widest, so that an fsync of 3 ms is a small share of the time to send it.
 pub const PART_CHUNKS: u64 = 32;

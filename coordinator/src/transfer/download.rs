@@ -8,7 +8,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 
 use tokio::task::spawn_blocking;
 use veilsum_common::blob::BlobRef;
-use veilsum_common::limits::PIECE_BYTES;
+use veilsum_common::limits::MODEL_PIECE_BYTES;
 use veilsum_proto::pb;
 use veilsum_secagg::Digest;
 
@@ -66,7 +66,8 @@ struct Reader {
 impl Reader {
     fn piece(&mut self) -> Option<Piece> {
         let left = self.blob.len_bytes - self.offset;
-        let len = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let len =
+            usize::try_from(left).map_or(MODEL_PIECE_BYTES, |left| left.min(MODEL_PIECE_BYTES));
         (len > 0).then(|| self.read(len))
     }
 
