@@ -34,7 +34,10 @@ fn mask_chunk<L: Lane>(bencher: Bencher<'_, '_>) {
 /// What a chunk adds to the books; bytes are those of the lanes.
 #[divan::bench(types = [u16, u32, u64])]
 fn checksum<L: Lane>(bencher: Bencher<'_, '_>) {
-    let (projections, lanes) = (Projections::new(&Seed::new([7; 32])), vec![L::of(5); ELEMENTS]);
+    let (projections, lanes) = (
+        Projections::new(&Seed::new([7; 32])),
+        vec![L::of(5); ELEMENTS],
+    );
     bencher
         .counter(BytesCount::new(ELEMENTS * L::BYTES))
         .bench_local(|| projections.of_lanes(0, black_box(&lanes)));

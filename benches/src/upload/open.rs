@@ -176,10 +176,11 @@ async fn start(keys: &Keys) -> (Runtime, Arc<Context<SqliteJournal>>, String) {
     let dir = keys.path("data");
     files::private_directory(&dir.join("keys")).expect("the disk works");
     let journal = SqliteJournal::open_in(&dir, entropy::fill).expect("the disk works");
+    let books = journal.books();
     let shared = Arc::new(Shared {
         journal,
         blobs: Blobs::new(&dir.join("blobs")).expect("the disk works"),
-        uploads: Staging::new(&dir.join("uploads")).expect("the disk works"),
+        uploads: Staging::new(&dir.join("uploads"), books).expect("the disk works"),
         data_dir: dir.clone(),
         runs_dir: dir.join("runs"),
         fatal: mpsc::channel(1).0,
