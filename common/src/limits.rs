@@ -96,7 +96,8 @@ pub const MODEL_PIECE_BYTES: usize = 64 * 1024;
 /// Chunks of one part of an upload, which is made durable at once and sent again at most once after a cut: 10 MiB at the narrowest ring
 /// that studies use, 64 MiB at the widest, so that an fsync of 3 ms is a small share of the time to send it.
 pub const PART_CHUNKS: u64 = 32;
-/// Staged vectors that are folded into one partial: files that one job has open, and the largest number that the final job adds.
+/// Staged vectors that are folded into one partial: files that one job has open, and the largest number that the final job adds. Journals
+/// name folds by it and by [`PART_CHUNKS`], so that neither changes while a round is open.
 pub const BATCH_VECTORS: usize = 64;
 /// Longest message that is not a stream: the usual gRPC limit, set explicitly.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;

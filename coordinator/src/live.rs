@@ -381,8 +381,8 @@ impl<J: Journal> LiveRun<J> {
             let (live, next) = (Arc::clone(&self), next.clone());
             tokio::spawn(async move {
                 match output {
-                    round::Output::Fold => live.fold().await,
-                    round::Output::Compute => live.compute(next.model).await,
+                    round::Output::Fold => live.fold(&next).await,
+                    round::Output::Compute => live.compute(&next).await,
                     round::Output::Discard(_) => live.discard(&next).await,
                     round::Output::End(outcome) => live.end_round(&next, outcome).await,
                 }

@@ -213,7 +213,7 @@ pub enum Abort {
         "the journal records a {0} that does not follow from its entries; it was damaged or altered"
     )]
     Diverged(&'static str),
-    /// What was folded does not add up to what arrived, or two runs of one job gave two results.
+    /// What was folded does not add up to what arrived or is not what arrived, or two runs of one job gave two results.
     #[error(
         "what the coordinator folded is not the sum of what the sites sent; nothing was published. Its memory, its disk or its program \
          is at fault"
@@ -256,7 +256,8 @@ impl Abort {
             | Self::CohortTooSmall { .. }
             | Self::SurvivorsTooFew { .. }
             | Self::AttestationsTooFew { .. }
-            | Self::BadDealing { .. } => true,
+            | Self::BadDealing { .. }
+            | Self::Unbalanced => true,
             Self::ReleaseLost { .. }
             | Self::AbortUncertified { .. }
             | Self::Dealer { .. }
@@ -264,7 +265,6 @@ impl Abort {
             | Self::NotFinite
             | Self::Unchanged { .. }
             | Self::Diverged(_)
-            | Self::Unbalanced
             | Self::Cancelled => false,
         }
     }

@@ -113,7 +113,7 @@ async fn a_result_that_finds_no_room_on_the_coordinators_disk_is_computed_when_t
     proxy.reached().await;
     disk.leave(LITTLE_BYTES);
     proxy.release();
-    let says = ["the final job waits for the disk", "No space left"];
+    let says = ["a job waits for the disk", "No space left"];
     federation.logged("main", &says).await;
     disk.free();
     ends_with(&federation, &run, &[0, 1, 2]).await;

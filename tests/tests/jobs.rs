@@ -171,6 +171,51 @@ fn a_fold_that_nobody_planned_is_refused() {
 }
 
 #[test]
+fn a_fold_is_taken_only_between_the_survivors_and_the_result() {
+    let (simulation, mut round, _) = two_batches();
+    let late = Event::Folded {
+        fold: Fold { batch: 0, part: 0 },
+        digest: Digest::ZERO,
+    };
+    simulation.fold(&mut round);
+    let computed = simulation.compute(&round).unwrap();
+    submit(&mut round, Event::JobDone(Box::new(computed)));
+    let refused = round.admit(round.opened_at(), &late);
+    assert!(matches!(refused, Err(Rejection::OutOfPhase { .. })));
+    assert_eq!(round.next_fold(), None);
+    let (_, mut lost, _) = two_batches();
+    submit(&mut lost, Event::Lost(Abort::Unbalanced));
+    let refused = lost.handle(lost.opened_at(), late);
+    assert!(matches!(refused, Err(Rejection::OutOfPhase { .. })));
+    assert_eq!(
+        lost.next_fold(),
+        None,
+        "nobody folds for a round that is over"
+    );
+}
+
+#[test]
+fn a_partial_that_is_damaged_or_gone_gives_no_result() {
+    let (simulation, mut round, _) = two_batches();
+    simulation.fold(&mut round);
+    let dir = simulation
+        .uploads_dir
+        .join(slot(&simulation, &round, 0).stream.to_string());
+    let partial = fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join("batch-1"))
+        .unwrap();
+    partial.write_all_at(&[0x5a], 7).unwrap();
+    let damaged = simulation.compute(&round);
+    assert!(matches!(damaged, Err(JobError::Store(_))), "{damaged:?}");
+    fs::remove_file(dir.join("batch-1")).unwrap();
+    assert!(matches!(
+        simulation.compute(&round),
+        Err(JobError::Store(_))
+    ));
+}
+
+#[test]
 fn what_a_fold_adds_up_wrongly_is_no_partial() {
     let (simulation, round, _) = two_batches();
     let params = simulation.spec.params();
@@ -187,15 +232,19 @@ fn what_a_fold_adds_up_wrongly_is_no_partial() {
 
 #[test]
 fn a_sum_that_is_not_the_sum_of_what_was_accepted_is_not_published() {
-    let computed = |misbooked| {
-        let mut simulation = simulation(5, 100);
-        simulation.misbooked = misbooked;
-        let (round, _, _) = simulation.released(|site, round| trained(site, round, 100), &[]);
-        simulation.compute(&round)
-    };
-    computed(Checksum::default()).unwrap();
-    let wrong = computed(Checksum::from_bytes(&[1; Checksum::BYTES]));
-    assert!(matches!(wrong, Err(JobError::Over(Abort::Unbalanced))));
+    for sites in [5, 66] {
+        let computed = |misbooked| {
+            let mut simulation = simulation(sites, 100);
+            simulation.misbooked = misbooked;
+            let train = |site, round| trained(site, round, 100);
+            let (mut round, _, _) = simulation.released(train, &[]);
+            simulation.fold(&mut round);
+            simulation.compute(&round)
+        };
+        computed(Checksum::default()).unwrap();
+        let wrong = computed(Checksum::from_bytes(&[1; Checksum::BYTES]));
+        assert!(matches!(wrong, Err(JobError::Over(Abort::Unbalanced))));
+    }
 }
 
 #[test]

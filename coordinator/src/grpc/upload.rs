@@ -240,6 +240,7 @@ impl<J: Journal> Taking<J> {
             tracing::warn!(site = self.sender, stream = %self.slot.stream, %refused, "an upload was not taken");
         }
         status::answer(submitted)?;
+        staging.accepted(&self.slot);
         Ok(self.receipt(&upload))
     }
 

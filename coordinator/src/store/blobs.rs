@@ -81,7 +81,7 @@ impl Blobs {
             declared_bytes: len_bytes,
             written_bytes: 0,
         };
-        reserve(&writer.file, len_bytes).map_err(at(&writer.path))?;
+        reserve(&writer.file, 0..len_bytes).map_err(at(&writer.path))?;
         Ok(writer)
     }
 

@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -100,17 +101,19 @@ pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// Some file systems cannot reserve. A full disk is then met by a write, which is later but no less safe.
-pub(super) fn reserve(file: &File, len_bytes: u64) -> io::Result<()> {
+pub(super) fn reserve(file: &File, room: Range<u64>) -> io::Result<()> {
+    let len_bytes = room.end - room.start;
     if len_bytes == 0 {
         return Ok(());
     }
     // Asked for more than there is, some file systems take all there is before they say no: others would meet a full disk.
     let (free, has_blocks) = (fstatvfs(file)?, file.metadata()?.blocks());
     let room_bytes = free.f_bavail.saturating_mul(free.f_frsize);
-    if len_bytes.saturating_sub(has_blocks * 512) > room_bytes {
+    // One that does not count its blocks says zero of zero.
+    if free.f_blocks > 0 && len_bytes.saturating_sub(has_blocks * 512) > room_bytes {
         return Err(rustix::io::Errno::NOSPC.into());
     }
-    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, len_bytes) {
+    match fallocate(file, FallocateFlags::KEEP_SIZE, room.start, len_bytes) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
         reserved => Ok(reserved?),
     }

@@ -10,10 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Advice, fadvise};
 use veilsum_common::ids::RunId;
 use veilsum_common::parts::{Parts, part_digest};
 use veilsum_secagg::Digest;
@@ -79,8 +81,7 @@ impl Staging {
 
     /// The secret stream of an attempt.
     pub fn projections(&self, stream: StreamId) -> Projections {
-        let seed = blake3::keyed_hash(self.books.expose(), stream.to_string().as_bytes());
-        Projections::new(&Seed::new(*seed.as_bytes()))
+        projections(&self.books, stream)
     }
 
     /// The upload of `slot` with whatever is there of it, and room for the rest: a full disk is met here and not in the middle.
@@ -91,28 +92,47 @@ impl Staging {
         if let Some(known) = self.known().get(&slot) {
             return Ok(Arc::clone(known));
         }
-        let upload = Arc::new(self.begin(self.path(&slot), parts)?);
-        *upload.rows() = whole_parts(&upload.file, parts);
+        let room = 0..parts.total_bytes() + table_bytes(parts);
+        let upload = Arc::new(self.begin(self.path(&slot), parts, room)?);
+        // Read from the disk itself: what a process wrote and did not sync before it was killed would be lost with the power.
+        self.disk.sync(&upload.file, &upload.path)?;
+        fadvise(&upload.file, 0, None, Advice::DontNeed)
+            .map_err(|error| at(&upload.path)(error.into()))?;
+        *upload.rows() = whole_parts(&upload.file, parts, &self.projections(slot.stream));
         let mut known = self.known();
         Ok(Arc::clone(known.entry(slot).or_insert(upload)))
     }
 
-    /// The partial of a batch, to be gone on with; which parts of it count is the journal's business. One caller at a time writes it.
+    /// The partial of a batch, with room for one more part of it; which of its parts count is the journal's business. One caller at a
+    /// time writes it.
     ///
     /// # Errors
     /// As [`Self::upload`].
-    pub fn partial(&self, stream: StreamId, batch: u32, parts: Parts) -> Result<Upload, Error> {
-        self.begin(self.partial_path(stream, batch), parts)
+    pub fn partial(
+        &self,
+        stream: StreamId,
+        batch: u32,
+        parts: Parts,
+        part: u64,
+    ) -> Result<Upload, Error> {
+        let first = parts.chunk_at(parts.chunks_of(part).start);
+        let room = first..first + parts.part_bytes(part);
+        self.begin(self.partial_path(stream, batch), parts, room)
     }
 
-    /// A file with room for a whole vector and its rows; what another process has left stays.
-    fn begin(&self, path: PathBuf, parts: Parts) -> Result<Upload, Error> {
+    /// Forgets an upload that was accepted: nothing is added to it any more.
+    pub fn accepted(&self, slot: &Slot) {
+        self.known().remove(slot);
+    }
+
+    /// A file for a vector and its rows, with `room` reserved in it; what another process has left stays.
+    fn begin(&self, path: PathBuf, parts: Parts, room: Range<u64>) -> Result<Upload, Error> {
         self.disk.check()?;
         let dir = path.parent().expect("files are below the directory");
         self.disk.make_dirs(dir)?;
         let before = path.exists();
         let file = open(&path, OpenOptions::new().create(true).write(true))?;
-        if let Err(full) = reserve(&file, parts.total_bytes() + table_bytes(parts)) {
+        if let Err(full) = reserve(&file, room) {
             // What another process has left may hold durable parts.
             if !before {
                 drop(fs::remove_file(&path));
@@ -389,8 +409,13 @@ impl Staged {
     }
 }
 
-/// What of a file that another process may have left can be relied on: the parts whose chunks all have their hashes.
-fn whole_parts(file: &File, parts: Parts) -> Vec<Option<Row>> {
+fn projections(books: &Seed, stream: StreamId) -> Projections {
+    let seed = blake3::keyed_hash(books.expose(), stream.to_string().as_bytes());
+    Projections::new(&Seed::new(*seed.as_bytes()))
+}
+
+/// What of a file that another process may have left can be relied on: the parts whose chunks all have their rows, hash and checksum.
+fn whole_parts(file: &File, parts: Parts, projections: &Projections) -> Vec<Option<Row>> {
     let mut rows = vec![None; place(parts.chunks())];
     let Ok(table) = table(file, parts) else {
         return rows;
@@ -400,7 +425,14 @@ fn whole_parts(file: &File, parts: Parts) -> Vec<Option<Row>> {
         let mut whole = parts.chunks_of(part).map(|chunk| {
             packed.resize(parts.chunk_bytes(chunk), 0);
             let read = file.read_exact_at(&mut packed, parts.chunk_at(chunk));
-            read.is_ok() && Digest::of_bulk(&packed) == table[place(chunk)].hash
+            let (bits, count) = (parts.ring_bits(), parts.chunk_len(chunk));
+            let row = || Row {
+                hash: Digest::of_bulk(&packed),
+                checksum: projections
+                    .of_packed(chunk, bits, count, &packed)
+                    .unwrap_or_default(),
+            };
+            read.is_ok() && row() == table[place(chunk)]
         });
         if whole.all(|whole| whole) {
             for chunk in parts.chunks_of(part).map(place) {

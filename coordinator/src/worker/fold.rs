@@ -114,7 +114,7 @@ impl FoldJob {
             projections: staging.projections(self.stream),
             staged: opened(&self.uploads, parts, staging)?,
         };
-        let into = staging.partial(self.stream, self.fold.batch, parts)?;
+        let into = staging.partial(self.stream, self.fold.batch, parts, part)?;
         let chunks: Vec<u64> = parts.chunks_of(part).collect();
         let rows = workers::map(workers::all_cores(), chunks.into_iter(), |chunk| match self
             .params
@@ -151,6 +151,28 @@ pub(super) struct Vectors<'a> {
 impl Vectors<'_> {
     /// One chunk of the sum, whose books balance, and what it adds to them.
     pub(super) fn chunk<L: Lane>(&self, chunk: u64) -> Result<(Vec<L>, Checksum), JobError> {
+        let (sum, expected) = self.added(chunk)?;
+        let found = self.projections.of_lanes(chunk, &sum);
+        self.balance(chunk, &found, &expected)?;
+        Ok((sum, found))
+    }
+
+    /// Writes one chunk of the sum, not durable yet. The books are held against what is written.
+    fn fold<L: Lane>(&self, chunk: u64, into: &Upload) -> Result<Row, JobError> {
+        let (sum, expected) = self.added::<L>(chunk)?;
+        let (ring_bits, len) = (self.params.config().m, self.params.chunk_len(chunk));
+        let mut packed = Vec::new();
+        pack(&sum, ring_bits, &mut packed);
+        let checksum = self.projections.of_packed(chunk, ring_bits, len, &packed);
+        let checksum = checksum.expect("it was packed here");
+        self.balance(chunk, &checksum, &expected)?;
+        into.write(chunk, &packed)?;
+        let hash = Digest::of_bulk(&packed);
+        Ok(Row { hash, checksum })
+    }
+
+    /// One chunk of the sum, and what it must add to the books.
+    fn added<L: Lane>(&self, chunk: u64) -> Result<(Vec<L>, Checksum), JobError> {
         let (ring_bits, len) = (self.params.config().m, self.params.chunk_len(chunk));
         let (mut sum, mut packed) = (vec![L::default(); len as usize], Vec::new());
         let mut expected = Checksum::default();
@@ -159,21 +181,14 @@ impl Vectors<'_> {
             unpack_add(&packed, ring_bits, &mut sum)
                 .map_err(|_| JobError::Over(Abort::Diverged("staged upload")))?;
         }
-        let found = self.projections.of_lanes(chunk, &sum);
-        if !found.balances(&expected, ring_bits) {
-            tracing::error!(chunk, "a folded chunk is not the sum of what arrived");
-            return Err(JobError::Over(Abort::Unbalanced));
-        }
-        Ok((sum, found))
+        Ok((sum, expected))
     }
 
-    /// Writes one chunk of the sum, not durable yet.
-    fn fold<L: Lane>(&self, chunk: u64, into: &Upload) -> Result<Row, JobError> {
-        let (sum, checksum) = self.chunk::<L>(chunk)?;
-        let mut packed = Vec::new();
-        pack(&sum, self.params.config().m, &mut packed);
-        into.write(chunk, &packed)?;
-        let hash = Digest::of_bulk(&packed);
-        Ok(Row { hash, checksum })
+    fn balance(&self, chunk: u64, found: &Checksum, expected: &Checksum) -> Result<(), JobError> {
+        if found.balances(expected, self.params.config().m) {
+            return Ok(());
+        }
+        tracing::error!(chunk, "what was added up is not the sum of what arrived");
+        Err(JobError::Over(Abort::Unbalanced))
     }
 }

@@ -10,7 +10,7 @@ use crate::rejection::{Abort, Rejection};
 
 pub(super) fn order(round: &Round, computed: &Computed) -> Result<(), Rejection> {
     match &round.phase {
-        Phase::Finishing if round.next_fold().is_none() => Ok(()),
+        Phase::Finishing => Ok(()),
         Phase::Ended(Outcome::Published(published)) if published.model == computed.next_model => {
             Err(Rejection::Repeated)
         }
