@@ -414,9 +414,9 @@ async fn an_upload_that_waits_is_replaced_by_a_newer_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_waits_ends_when_its_round_moves_on() {
     let (_world, open, queue) = narrow(EVER).await;
-    let (first, second) = (&open.members[0], &open.members[1]);
-    let _transfers = begun(first, &first.upload(&open, 1)).await;
-    let waits = waiting(&queue, second, &second.upload(&open, 1)).await;
+    let _busy = queue.wait().await;
+    let member = &open.members[0];
+    let waits = waiting(&queue, member, &member.upload(&open, 1)).await;
     let round = open.run.round().unwrap();
     let over = veilsum_engine::rejection::Abort::BadSum;
     round.submit(Event::Lost(over), None).await.unwrap();
