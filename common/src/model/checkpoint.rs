@@ -1,18 +1,15 @@
 //! A safetensors file: its layout, and where each tensor's bytes lie. Only the header is in memory.
 //!
-//! The `safetensors` crate checks that offsets have no holes and agree with shapes. Before it sees a byte of the header, the header's
-//! length is bounded; afterwards the file's length and our own limits are checked.
+//! [`Header`] reads what the format says, within our bounds; what a model may hold of that is decided here.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use safetensors::SafeTensorError;
-use safetensors::tensor::Metadata;
-
+use super::header::{Bounds, Header, HeaderError};
 use super::source::Source;
 use super::{Dtype, File, Layout, ModelError, TensorSpec};
 use crate::ids::shown;
-use crate::limits::MAX_MODEL_HEADER_BYTES;
+use crate::limits::{MAX_MODEL_HEADER_BYTES, MAX_TENSORS};
 
 /// What the tensors of an update hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,31 +36,31 @@ impl<'a> Checkpoint<'a> {
     /// # Errors
     /// [`ModelError`] if it is not a safetensors file, has no tensors or goes beyond a limit.
     pub fn open(source: &'a dyn Source, file: File) -> Result<Self, ModelError> {
-        let (data_start, metadata) = read_header(source, file)?;
+        let Header {
+            tensors: found,
+            mut metadata,
+            ..
+        } = read_header(source, file)?;
         let mut places = BTreeMap::new();
         let mut tensors = Vec::new();
-        for name in metadata.offset_keys() {
-            let info = metadata
-                .info(&name)
-                .expect("offset_keys lists the names of the header");
-            let dtype = dtype(info.dtype).ok_or_else(|| ModelError::Dtype {
+        for found in found {
+            let dtype = dtype(found.dtype).ok_or_else(|| ModelError::Dtype {
                 file,
-                tensor: shown(&name),
-                dtype: info.dtype.to_string(),
+                tensor: shown(&found.name),
+                dtype: found.dtype.to_string(),
             })?;
-            let shape = info.shape.iter().map(|dimension| *dimension as u64);
-            let shape = shape.collect();
-            let (start, end) = info.data_offsets;
-            let place = data_start + start as u64..data_start + end as u64;
-            places.insert(name.clone(), place);
-            tensors.push(TensorSpec { name, dtype, shape });
+            places.insert(found.name.clone(), found.place);
+            tensors.push(TensorSpec {
+                name: found.name,
+                dtype,
+                shape: found.shape,
+            });
         }
-        let kind = metadata.metadata().as_ref();
         Ok(Self {
             layout: Layout::checked(tensors, file)?,
             source,
             places,
-            kind: kind.and_then(|entries| entries.get(KIND_KEY)).cloned(),
+            kind: metadata.remove(KIND_KEY),
             file,
         })
     }
@@ -178,36 +175,26 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// Bounds the header, then parses it; with it, where the data begins.
-fn read_header(source: &dyn Source, file: File) -> Result<(u64, Metadata), ModelError> {
-    let format = |source| ModelError::Format { file, source };
-    let len_bytes = source.len_bytes();
-    if len_bytes < LENGTH_BYTES {
-        return Err(format(SafeTensorError::HeaderTooSmall));
-    }
-    let mut length = [0; 8];
-    read(source, file, &mut length, 0)?;
-    let header_bytes = u64::from_le_bytes(length);
-    if header_bytes > MAX_MODEL_HEADER_BYTES {
-        return Err(ModelError::Header {
+fn read_header(source: &dyn Source, file: File) -> Result<Header, ModelError> {
+    let bounds = Bounds {
+        header_bytes: MAX_MODEL_HEADER_BYTES,
+        tensors: MAX_TENSORS,
+    };
+    Header::read(source, bounds).map_err(|error| match error {
+        HeaderError::TooLong {
+            header_bytes,
+            limit_bytes,
+        } => ModelError::Header {
             file,
             header_bytes,
-            limit_bytes: MAX_MODEL_HEADER_BYTES,
-        });
-    }
-    let data_start = LENGTH_BYTES + header_bytes;
-    if data_start > len_bytes {
-        return Err(format(SafeTensorError::InvalidHeaderLength));
-    }
-    let bounded = usize::try_from(header_bytes).expect("a few MiB fit in memory");
-    let mut header = vec![0; bounded];
-    read(source, file, &mut header, LENGTH_BYTES)?;
-    let metadata: Metadata = serde_json::from_slice(&header)
-        .map_err(|error| format(SafeTensorError::InvalidHeaderDeserialization(error)))?;
-    if data_start.checked_add(metadata.data_len() as u64) != Some(len_bytes) {
-        return Err(format(SafeTensorError::MetadataIncompleteBuffer));
-    }
-    Ok((data_start, metadata))
+            limit_bytes,
+        },
+        HeaderError::Unreadable(source) => ModelError::Unreadable { file, source },
+        HeaderError::TooManyTensors { have, limit } => {
+            ModelError::TooManyTensors { file, have, limit }
+        }
+        source => ModelError::Format { file, source },
+    })
 }
 
 fn read(source: &dyn Source, file: File, out: &mut [u8], offset: u64) -> Result<(), ModelError> {
@@ -234,6 +221,4 @@ fn dtype(dtype: safetensors::Dtype) -> Option<Dtype> {
     })
 }
 
-/// Bytes of the header's length at the start of a file.
-const LENGTH_BYTES: u64 = 8;
 const KIND_KEY: &str = "veilsum.kind";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Dtype, Unread};
+use super::{Dtype, HeaderError, Unread};
 
 /// Which of the two files of an assignment an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +42,7 @@ pub enum ModelError {
     #[error(
         "{file} is not a valid safetensors file: {source}; write it with a safetensors library"
     )]
-    Format {
-        file: File,
-        source: safetensors::SafeTensorError,
-    },
+    Format { file: File, source: HeaderError },
     /// It has no tensors.
     #[error("{file} has no tensors; save the parameters under their names")]
     Empty { file: File },
