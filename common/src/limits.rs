@@ -60,6 +60,32 @@ pub const MAX_GLOBS: usize = 32;
 /// Longest pattern in bytes, for the same reason.
 pub const MAX_GLOB_BYTES: usize = 128;
 
+// --- sealed tensors ---
+
+/// Longest header of the safetensors file inside a sealed one: a manifest of as many tensors as a model may have, with names of 80
+/// bytes, stands in it.
+pub const MAX_SEALED_HEADER_BYTES: u64 = 32 * 1024 * 1024;
+/// Longest header of an age file: as many post-quantum recipients as there may be, and a grant for them.
+pub const MAX_AGE_HEADER_BYTES: u64 = 2 * 1024 * 1024;
+/// Most recipients of a sealed file: opening tries every key on every one of them.
+pub const MAX_RECIPIENTS: usize = 1024;
+/// Most identities that are tried on a file, for the same reason.
+pub const MAX_IDENTITIES: usize = 64;
+/// Highest work factor of a passphrase in a file that others made: 2^20 is 1 GiB of memory, four times the usual one.
+pub const MAX_SCRYPT_LOG_N: u8 = 20;
+/// Longest file of recipients, signers or a registry: a thousand post-quantum recipients.
+pub const MAX_KEYS_BYTES: u64 = MAX_AGE_HEADER_BYTES;
+/// Longest name of a sender: the longest SPIFFE ID.
+pub const MAX_PRINCIPAL_BYTES: usize = 2048;
+/// Longest purpose: a few words.
+pub const MAX_PURPOSE_BYTES: usize = 256;
+/// Longest armoured signature: one of Ed25519 with the longest namespace of ours has 300 bytes.
+pub const MAX_SSHSIG_BYTES: usize = 1024;
+/// Chunks of 64 KiB that one thread seals or opens at a time: 2 MiB are worth a thread's start, and little memory.
+pub const SEALED_BATCH_CHUNKS: usize = 32;
+/// Longest line of an access log: as many names as one request may have.
+pub const MAX_ACCESS_LINE_BYTES: usize = 64 * 1024;
+
 // --- numbers ---
 
 /// Elements of one chunk of a vector: 1 MiB packed at 32 bits; leaf of the upload's hash and counter of the mask stream.

@@ -68,6 +68,12 @@ const RULES: &[Rule] = &[
         ours: &["secagg", "common", "engine"],
         never: &["rusqlite", "rustls", "hyper", "tracing"],
     },
+    // what seals files asks nobody for time, randomness or a connection
+    Rule {
+        package: "veilsum-sealed",
+        ours: &["common"],
+        never: &["getrandom", "rand", "rustls", "hyper", "tonic", "prost", "tokio", "tracing"],
+    },
     Rule {
         package: "veilsum-daemon",
         ours: &["common"],

@@ -1,0 +1,34 @@
+//! Sealed tensors: a safetensors file inside a standard age file, signed by its sender.
+//!
+//! The safetensors format itself has no encryption, no signature and no access control, and a name may stand in it twice. Nothing is
+//! claimed for a bare file: what follows holds for `model.safetensors.age`.
+//!
+//! * Only recipients read it; names, shapes and metadata are encrypted as well. Any age opens it.
+//! * Nothing in it can be changed, cut, moved or swapped unnoticed: not by strangers (authenticated chunks), not by other recipients
+//!   (signed digests of every tensor).
+//! * It says for whom and for what it was made, under the sender's signature.
+//!
+//! What it deliberately does not do: take a key back. Whoever has once had an identity and the file has the contents, and can pass them
+//! on; [`gate`] asks and records on machines that use this library, and nowhere else. Sizes and the number of recipients are visible.
+//!
+//! Where it sits: beside the path of a round. It depends on `common` alone, without network, async code, or randomness and clocks of its
+//! own: both are arguments.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`age`] | the container: header, payload, chunks |
+//! | [`recipient`], [`keys`] | who may open; who signs |
+//! | [`gate`] | who is asked and who writes it down |
+
+pub mod age;
+pub mod entropy;
+pub mod error;
+pub mod gate;
+pub mod keys;
+pub mod recipient;
+mod threads;
+
+pub use entropy::Entropy;
+pub use error::Error;
+pub use keys::{SshIdentity, SshPublic};
+pub use recipient::{Fingerprint, Identity, Lock, Passphrase, Recipient};

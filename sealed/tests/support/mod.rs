@@ -1,0 +1,51 @@
+//! What the tests with other programs share: whether a program is there, and running it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Whether `program` can be started. If not, says so where nobody overlooks it; where tests must not be skipped, that is a failure.
+pub fn installed(program: &str) -> bool {
+    if Command::new(program).arg("--version").output().is_ok() {
+        return true;
+    }
+    let hint = format!(
+        "{program} is not installed: what it says about our files is NOT TESTED; .ci/run installs it"
+    );
+    assert!(
+        std::env::var_os("VEILSUM_TEST_ALL_TOOLS").is_none(),
+        "{hint}"
+    );
+    eprintln!("\n*** {hint} ***\n");
+    false
+}
+
+/// Runs a program in `directory`; panics with what it said if it fails.
+pub fn run(directory: &Path, program: &str, arguments: &[&str]) -> Output {
+    let output = try_run(directory, program, arguments, None);
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Runs a program, with a file as its standard input if one is named.
+pub fn try_run(
+    directory: &Path,
+    program: &str,
+    arguments: &[&str],
+    input: Option<&Path>,
+) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory);
+    if let Some(input) = input {
+        command.stdin(std::fs::File::open(input).unwrap());
+    }
+    command.output().unwrap()
+}
+
+/// The operating system's randomness.
+pub fn random(out: &mut [u8]) {
+    getrandom::fill(out).unwrap();
+}
