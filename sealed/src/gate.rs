@@ -6,6 +6,8 @@
 //!
 //! What it deliberately does not do: bind whoever has the key. With the identity in hand the file opens with any age, unasked.
 
+pub mod local;
+
 use veilsum_common::time::Timestamp;
 
 use crate::error::Error;

@@ -16,19 +16,29 @@
 //!
 //! | module | what it gives |
 //! |---|---|
+//! | [`file`] | [`SealedWriter`], [`SealedFile`] |
 //! | [`age`] | the container: header, payload, chunks |
 //! | [`recipient`], [`keys`] | who may open; who signs |
+//! | [`manifest`], [`grant`], [`sshsig`], [`trust`] | what is signed, in which form, and whose signatures count |
 //! | [`gate`] | who is asked and who writes it down |
 
 pub mod age;
 pub mod entropy;
 pub mod error;
+pub mod file;
 pub mod gate;
+pub mod grant;
 pub mod keys;
+pub mod manifest;
 pub mod recipient;
+pub mod sshsig;
 mod threads;
+pub mod trust;
 
 pub use entropy::Entropy;
 pub use error::Error;
+pub use file::{Declared, Opening, Outline, SealedFile, SealedWriter, Sender, TensorBuf, Verify};
 pub use keys::{SshIdentity, SshPublic};
+pub use manifest::{Manifest, Statement};
 pub use recipient::{Fingerprint, Identity, Lock, Passphrase, Recipient};
+pub use trust::Trust;
