@@ -180,6 +180,14 @@ pub enum Error {
     /// For nobody.
     #[error("there are no recipients; name at least one")]
     NoRecipients,
+    /// No entry of that name, and no key either.
+    #[error("there is no recipient `{name}` in the registry{}; add it to recipients.toml, or write out a key", meant(suggestion.as_deref()))]
+    UnknownRecipient {
+        /// What was asked for.
+        name: String,
+        /// The entry it looks like.
+        suggestion: Option<String>,
+    },
     /// Too many.
     #[error("there are more than {limit} recipients; make several files")]
     TooManyRecipients {
@@ -328,4 +336,8 @@ impl From<HeaderError> for Error {
             | HeaderError::Invalid(_)) => Self::HeaderInvalid(other),
         }
     }
+}
+
+fn meant(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
 }

@@ -6,12 +6,15 @@
 //! Never: a signature as an extra tensor (a strict loader would refuse the file), a chunk sealed twice under one key.
 
 mod head;
+mod outline;
+mod proof;
 mod reader;
 mod writer;
 
 use safetensors::Dtype;
 
-pub use reader::{Opening, Outline, SealedFile, TensorBuf, Verify};
+pub use outline::Outline;
+pub use reader::{Opening, SealedFile, TensorBuf, Verify};
 pub use writer::{SealedWriter, Sender};
 
 /// A tensor that is going to be written.
@@ -26,8 +29,8 @@ pub struct Declared {
 }
 
 /// Where manifest and signature stand in `__metadata__`.
-const MANIFEST_KEY: &str = "veilsum.manifest";
-const SIGNATURE_KEY: &str = "veilsum.sig";
+pub(crate) const MANIFEST_KEY: &str = "veilsum.manifest";
+pub(crate) const SIGNATURE_KEY: &str = "veilsum.sig";
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

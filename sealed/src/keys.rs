@@ -179,7 +179,7 @@ impl SshIdentity {
         put(&mut inner, &Zeroizing::new(self.key.to_keypair_bytes())[..]);
         put(&mut inner, comment.as_bytes());
         for byte in 1.. {
-            if inner.len() % 8 == 0 {
+            if inner.len().is_multiple_of(8) {
                 break;
             }
             inner.push(byte);

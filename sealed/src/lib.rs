@@ -20,6 +20,7 @@
 //! | [`age`] | the container: header, payload, chunks |
 //! | [`recipient`], [`keys`] | who may open; who signs |
 //! | [`manifest`], [`grant`], [`sshsig`], [`trust`] | what is signed, in which form, and whose signatures count |
+//! | [`rewrap`], [`registry`] | passing a file on, sealing it anew; recipients by name |
 //! | [`gate`] | who is asked and who writes it down |
 
 pub mod age;
@@ -31,6 +32,8 @@ pub mod grant;
 pub mod keys;
 pub mod manifest;
 pub mod recipient;
+pub mod registry;
+pub mod rewrap;
 pub mod sshsig;
 mod threads;
 pub mod trust;
@@ -41,4 +44,6 @@ pub use file::{Declared, Opening, Outline, SealedFile, SealedWriter, Sender, Ten
 pub use keys::{SshIdentity, SshPublic};
 pub use manifest::{Manifest, Statement};
 pub use recipient::{Fingerprint, Identity, Lock, Passphrase, Recipient};
+pub use registry::Registry;
+pub use rewrap::{Effect, Terms, reseal};
 pub use trust::Trust;

@@ -322,14 +322,21 @@ pub(crate) fn unlock(header: &Header, identities: &[Identity]) -> Result<Unlocke
     Err(Error::NotARecipient)
 }
 
-/// The arguments of a stanza behind its kind; none if it is of another kind.
+/// A stanza of the kind that was looked for.
+struct Addressed<'a, const N: usize> {
+    /// What stands behind the kind.
+    arguments: [&'a str; N],
+    body: &'a [u8; WRAPPED_BYTES],
+}
+
+/// The stanza as one of this kind; none if it is of another kind.
 ///
 /// # Errors
 /// [`Error::Stanza`] if there are not `N` of them, or its body does not have a wrapped key's length.
 fn expect<'a, const N: usize>(
     stanza: &'a Stanza,
     kind: &'static str,
-) -> Result<Option<([&'a str; N], &'a [u8; WRAPPED_BYTES])>, Error> {
+) -> Result<Option<Addressed<'a, N>>, Error> {
     if stanza.kind() != kind {
         return Ok(None);
     }
@@ -344,7 +351,7 @@ fn expect<'a, const N: usize>(
         kind,
         what: "its body has another length",
     })?;
-    Ok(Some((arguments, body)))
+    Ok(Some(Addressed { arguments, body }))
 }
 
 /// `N` bytes in canonical base64.

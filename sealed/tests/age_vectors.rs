@@ -4,6 +4,11 @@
 //! We are stricter in one point: nothing of a file is handed out before its length is proved, so what a payload that fails would have
 //! given up to there is not compared. And a file that ends before its payload's nonce is cut, for us, not wrong in its header.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may say plainly that it expects success"
+)]
+
 use sha2::{Digest as _, Sha256};
 use veilsum_sealed::age::Container;
 use veilsum_sealed::{Error, Identity, Passphrase};

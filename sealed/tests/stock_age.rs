@@ -1,5 +1,10 @@
 //! Our files and those of the age that Debian ships, both ways, at the sizes where chunks begin and end.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may say plainly that it expects success"
+)]
+
 mod support;
 
 use support::{installed, random, run, try_run};

@@ -1,5 +1,10 @@
 //! Our signatures and keys, and those of OpenSSH.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may say plainly that it expects success"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -94,7 +94,7 @@ impl Chunks {
     /// [`Error::Unwritten`].
     pub(crate) fn finish(mut self, out: &mut dyn Write) -> Result<(), Error> {
         assert_eq!(self.left_bytes, 0, "all announced bytes were written");
-        let part = self.buffer.len() % SEALED_CHUNK_BYTES != 0;
+        let part = !self.buffer.len().is_multiple_of(SEALED_CHUNK_BYTES);
         if part || self.empty {
             self.buffer.extend_from_slice(&[0; TAG_BYTES]);
         }

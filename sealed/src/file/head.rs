@@ -104,7 +104,7 @@ impl<'a> Head<'a> {
             start = end;
         }
         json.push('}');
-        while json.len() % ALIGNMENT != 0 {
+        while !json.len().is_multiple_of(ALIGNMENT) {
             json.push(' ');
         }
         let length = json.len() as u64;
@@ -149,7 +149,7 @@ fn checked(tensor: &Declared, new: bool) -> Result<u64, Error> {
     let elements = elements.filter(|elements| *elements <= MAX_ELEMENTS);
     let elements = elements.ok_or_else(|| wrong("it has more elements than are supported"))?;
     let bits = elements * tensor.dtype.bitsize() as u64;
-    if bits % 8 == 0 {
+    if bits.is_multiple_of(8) {
         Ok(bits / 8)
     } else {
         Err(wrong("its elements do not fill whole bytes"))

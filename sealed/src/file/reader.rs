@@ -11,20 +11,17 @@ use data_encoding::HEXLOWER;
 use safetensors::Dtype;
 use veilsum_common::limits::{MAX_SEALED_HEADER_BYTES, MAX_TENSORS};
 use veilsum_common::model::{Bounds, Header, Placed, Source};
-use veilsum_common::time::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{MANIFEST_KEY, SIGNATURE_KEY};
+use super::proof::{Audience, Signed};
 use crate::age::header::Header as AgeHeader;
 use crate::age::reader::Payload;
 use crate::age::{FileKey, NONCE_BYTES};
 use crate::error::Error;
 use crate::gate::{Action, Gate, Request};
-use crate::grant::{self, Grant};
 use crate::keys::SshPublic;
 use crate::manifest::Manifest;
 use crate::recipient::{Fingerprint, Identity, Unlocked, unlock};
-use crate::sshsig::{self, Namespace};
 use crate::trust::Trust;
 
 /// How much of what a file says of itself must be true.
@@ -63,14 +60,6 @@ pub struct SealedFile<'a> {
     signed: Option<Signed>,
     opened_by: Fingerprint,
     check_digests: bool,
-}
-
-/// A manifest with a valid signature of this key, whosever it is.
-struct Signed {
-    manifest: Manifest,
-    signature: String,
-    key: SshPublic,
-    digests: Vec<blake3::Hash>,
 }
 
 /// One tensor, or some rows of one.
@@ -112,7 +101,18 @@ impl<'a> SealedFile<'a> {
         let payload = Payload::open(source, payload_start, &file_key)?;
         let header = Header::read(&payload, BOUNDS)?;
         let signed = Signed::of(&header)?;
-        let file = Self {
+        if let Verify::Sender { trust, purpose } = verify {
+            let signed = signed.as_ref().ok_or(Error::ManifestMissing)?;
+            let audience = Audience {
+                stanzas: &age.stanzas,
+                file_key: &file_key,
+                reader: &by,
+                at: gate.at,
+            };
+            signed.check_sender(trust)?;
+            signed.check_reader(&audience, trust, purpose)?;
+        }
+        Ok(Self {
             source,
             payload_start,
             file_key,
@@ -121,12 +121,7 @@ impl<'a> SealedFile<'a> {
             signed,
             opened_by: by,
             check_digests: !matches!(verify, Verify::AeadOnly),
-        };
-        if let Verify::Sender { trust, purpose } = verify {
-            file.check_sender(trust)?;
-            file.check_reader(&age, trust, purpose, gate.at)?;
-        }
-        Ok(file)
+        })
     }
 
     /// Reads on this many threads at most.
@@ -175,8 +170,8 @@ impl<'a> SealedFile<'a> {
         let (index, placed) = self.find(name)?;
         let mut bytes = room(&placed.place);
         self.payload.read(&mut bytes, placed.place.start)?;
-        if let Some(expected) = self.digest(index) {
-            same(name, blake3::hash(&bytes), expected)?;
+        if self.digest(index).is_some() {
+            self.hold(index, blake3::hash(&bytes))?;
         }
         Ok(TensorBuf {
             dtype: placed.dtype,
@@ -250,9 +245,7 @@ impl<'a> SealedFile<'a> {
                 hasher.update(block);
                 sink(block)
             })?;
-            if let Some(expected) = self.digest(index) {
-                same(&placed.name, hasher.finalize(), expected)?;
-            }
+            self.hold(index, hasher.finalize())?;
         }
         Ok(())
     }
@@ -260,6 +253,18 @@ impl<'a> SealedFile<'a> {
     /// The name of the payload in logs.
     pub fn payload_name(&self) -> Result<String, Error> {
         payload_name(self.source, self.payload_start)
+    }
+
+    /// Fills `out` with the plaintext from `offset` on.
+    pub(crate) fn plaintext(&self, out: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.payload.read(out, offset)
+    }
+
+    /// Holds what the tensor at `index` hashes to against its digest, if that is checked at all.
+    pub(crate) fn hold(&self, index: usize, found: blake3::Hash) -> Result<(), Error> {
+        let name = &self.header.tensors[index].name;
+        self.digest(index)
+            .map_or(Ok(()), |expected| same(name, found, expected))
     }
 
     fn find(&self, name: &str) -> Result<(usize, &Placed), Error> {
@@ -317,131 +322,6 @@ impl<'a> SealedFile<'a> {
             at += count;
         }
         Ok(())
-    }
-
-    /// The signature is of a key that may sign for the sender.
-    fn check_sender(&self, trust: &Trust) -> Result<(), Error> {
-        let signed = self.signed.as_ref().ok_or(Error::ManifestMissing)?;
-        let sender = &signed.manifest.sender;
-        if trust.allows(sender, &signed.key, Namespace::Manifest) {
-            return Ok(());
-        }
-        Err(Error::SignerUntrusted {
-            sender: sender.chars().take(80).collect(),
-        })
-    }
-
-    /// The file is for whoever opened it, by its sender's word or by that of somebody who may give grants.
-    fn check_reader(
-        &self,
-        age: &AgeHeader,
-        trust: &Trust,
-        purpose: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        let signed = self.signed.as_ref().ok_or(Error::ManifestMissing)?;
-        let reader = self.opened_by.as_str();
-        let mut found = &signed.manifest.purpose;
-        let granted;
-        if !signed.manifest.recipients.iter().any(|one| one == reader) {
-            granted = self.granted(age, trust, &signed.manifest, at)?;
-            found = &granted.purpose;
-        }
-        match purpose {
-            Some(expected) if expected != found => Err(Error::PurposeMismatch {
-                found: found.chars().take(80).collect(),
-            }),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// The grant that lets this reader have the file; if there is none, the reason of the last one that does not.
-    fn granted(
-        &self,
-        age: &AgeHeader,
-        trust: &Trust,
-        manifest: &Manifest,
-        at: Timestamp,
-    ) -> Result<Grant, Error> {
-        let mut reason = Error::AudienceMismatch {
-            reader: self.opened_by.to_string(),
-        };
-        let digest = manifest.digest();
-        for stanza in &age.stanzas {
-            let opened = Grant::open(stanza, &self.file_key, trust);
-            let covering = opened.and_then(|grant| match grant {
-                Some(grant) => grant
-                    .covers(&digest, &self.opened_by, at)
-                    .map(|()| Some(grant)),
-                None => Ok(None),
-            });
-            match covering {
-                Ok(Some(grant)) => return Ok(grant),
-                Ok(None) => (),
-                Err(error) => reason = error,
-            }
-        }
-        Err(reason)
-    }
-}
-
-impl Signed {
-    /// The manifest of a header with its signature checked; none if there is neither.
-    ///
-    /// # Errors
-    /// [`Error::ManifestMissing`] if only one of both is there, [`Error::ManifestInvalid`], [`Error::SignatureInvalid`],
-    /// [`Error::ManifestMismatch`].
-    fn of(header: &Header) -> Result<Option<Self>, Error> {
-        let manifest = header.metadata.get(MANIFEST_KEY);
-        let signature = header.metadata.get(SIGNATURE_KEY);
-        let (text, signature) = match (manifest, signature) {
-            (None, None) => return Ok(None),
-            (Some(manifest), Some(signature)) => (manifest, signature),
-            (Some(_), None) | (None, Some(_)) => return Err(Error::ManifestMissing),
-        };
-        let key = sshsig::verify(signature, Namespace::Manifest, text.as_bytes())?;
-        let manifest = Manifest::parse(text)?;
-        manifest.check(header, [MANIFEST_KEY, SIGNATURE_KEY])?;
-        let digests = manifest.tensors.iter().map(|line| {
-            let digest = blake3::Hash::from_hex(&line.blake3);
-            digest.map_err(|_| Error::ManifestInvalid("a digest is not one"))
-        });
-        Ok(Some(Self {
-            digests: digests.collect::<Result<_, _>>()?,
-            manifest,
-            signature: signature.clone(),
-            key,
-        }))
-    }
-}
-
-/// What can be said of a file without a key, none of it proved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outline {
-    /// Kinds of the stanzas, in their order.
-    pub stanzas: Vec<String>,
-    /// Length of the age header.
-    pub header_bytes: u64,
-    /// Length of the file.
-    pub file_bytes: u64,
-    /// Whether a grant was added to it.
-    pub granted: bool,
-}
-
-impl Outline {
-    /// Reads the age header.
-    ///
-    /// # Errors
-    /// [`Error`]: it is no age file, or a damaged one.
-    pub fn read(source: &dyn Source) -> Result<Self, Error> {
-        let (age, header_bytes) = AgeHeader::read(source)?;
-        let kinds = age.stanzas.iter().map(|stanza| stanza.kind().to_owned());
-        Ok(Self {
-            granted: age.stanzas.iter().any(|one| one.kind() == grant::KIND),
-            stanzas: kinds.collect(),
-            header_bytes,
-            file_bytes: source.len_bytes(),
-        })
     }
 }
 

@@ -10,11 +10,11 @@ use crate::gate::{Decide, Decision, Gate, Record, Request, Unrecorded};
 use crate::keys::SshIdentity;
 use crate::{Error, Identity, Lock, Recipient, Statement, Trust};
 
-mod hostile;
+pub(crate) mod hostile;
 mod signed;
 
 /// Bytes that differ from call to call and are the same in every run.
-pub(super) struct Counter(pub(super) u64);
+pub(crate) struct Counter(pub(crate) u64);
 
 impl crate::Entropy for Counter {
     fn fill(&mut self, out: &mut [u8]) {
@@ -26,10 +26,10 @@ impl crate::Entropy for Counter {
 }
 
 /// A gate that gives one answer and remembers what it was asked.
-pub(super) struct Porter {
-    pub(super) answer: Decision,
-    pub(super) asked: Vec<Request>,
-    pub(super) broken: bool,
+pub(crate) struct Porter {
+    pub(crate) answer: Decision,
+    pub(crate) asked: Vec<Request>,
+    pub(crate) broken: bool,
 }
 
 struct Always(Decision);
@@ -51,7 +51,7 @@ impl Record for Porter {
 }
 
 impl Porter {
-    pub(super) fn permits() -> Self {
+    pub(crate) fn permits() -> Self {
         Self {
             answer: Decision::Permit,
             asked: Vec::new(),
@@ -59,7 +59,7 @@ impl Porter {
         }
     }
 
-    pub(super) fn gate<T>(&mut self, with: impl FnOnce(&mut Gate<'_>) -> T) -> T {
+    pub(crate) fn gate<T>(&mut self, with: impl FnOnce(&mut Gate<'_>) -> T) -> T {
         let decide = Always(self.answer);
         with(&mut Gate {
             decide: &decide,
@@ -69,16 +69,16 @@ impl Porter {
     }
 }
 
-pub(super) const NOW: Timestamp = Timestamp(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
 /// A sender, a reader, and what the reader trusts.
-pub(super) struct World {
-    pub(super) signer: SshIdentity,
-    pub(super) reader: [Identity; 1],
-    pub(super) trust: Trust,
+pub(crate) struct World {
+    pub(crate) signer: SshIdentity,
+    pub(crate) reader: [Identity; 1],
+    pub(crate) trust: Trust,
 }
 
-pub(super) fn world() -> World {
+pub(crate) fn world() -> World {
     let signer = SshIdentity::draw(&mut Counter(1000));
     World {
         trust: Trust::only("site-a", signer.public().clone()),
@@ -87,7 +87,7 @@ pub(super) fn world() -> World {
     }
 }
 
-pub(super) fn statement() -> Statement {
+pub(crate) fn statement() -> Statement {
     Statement {
         sender: "site-a".to_owned(),
         purpose: "training".to_owned(),
@@ -98,12 +98,12 @@ pub(super) fn statement() -> Statement {
 }
 
 impl World {
-    pub(super) fn recipients(&self) -> [Recipient; 1] {
+    pub(crate) fn recipients(&self) -> [Recipient; 1] {
         [self.reader[0].recipient().unwrap()]
     }
 
     /// Seals tensors of bytes.
-    pub(super) fn seal(&self, tensors: &[(&str, Vec<u8>)], signed: bool) -> Vec<u8> {
+    pub(crate) fn seal(&self, tensors: &[(&str, Vec<u8>)], signed: bool) -> Vec<u8> {
         let sender = signed.then(|| Sender {
             key: &self.signer,
             statement: statement(),
@@ -111,7 +111,7 @@ impl World {
         seal_to(&self.recipients(), tensors, sender)
     }
 
-    pub(super) fn open<'a>(
+    pub(crate) fn open<'a>(
         &self,
         file: &'a Vec<u8>,
         verify: Verify<'_>,
@@ -126,7 +126,7 @@ impl World {
         })
     }
 
-    pub(super) fn trusting(&self) -> Verify<'_> {
+    pub(crate) fn trusting(&self) -> Verify<'_> {
         Verify::Sender {
             trust: &self.trust,
             purpose: Some("training"),
@@ -134,7 +134,7 @@ impl World {
     }
 }
 
-pub(super) fn seal_to(
+pub(crate) fn seal_to(
     recipients: &[Recipient],
     tensors: &[(&str, Vec<u8>)],
     sender: Option<Sender<'_>>,
@@ -167,13 +167,13 @@ fn declared(name: &str, bytes: &[u8]) -> Declared {
     }
 }
 
-pub(super) fn bytes(len: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn bytes(len: usize, seed: u8) -> Vec<u8> {
     let byte = |at: usize| u8::try_from((at * 31 + at / 256) % 251).unwrap() ^ seed;
     (0..len).map(byte).collect()
 }
 
 /// Some tensors over several chunks, and one that is empty.
-pub(super) fn three() -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn three() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("a", bytes(200_000, 1)),
         ("none", Vec::new()),

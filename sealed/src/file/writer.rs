@@ -100,6 +100,15 @@ impl<'a, W: Write + Seek> SealedWriter<'a, W> {
     /// # Errors
     /// [`Error::Declared`] if it is not the next one; [`Error::DataLength`] if `data` is shorter or longer than declared.
     pub fn tensor(&mut self, name: &str, data: &mut dyn Read) -> Result<(), Error> {
+        self.digested(name, data).map(|_| ())
+    }
+
+    /// As [`SealedWriter::tensor`]; gives the digest of what was read.
+    pub(crate) fn digested(
+        &mut self,
+        name: &str,
+        data: &mut dyn Read,
+    ) -> Result<blake3::Hash, Error> {
         let index = self.digests.len();
         let declared = self.head.tensors().get(index);
         if self.broken || declared.is_none_or(|declared| declared.name != name) {
@@ -112,7 +121,7 @@ impl<'a, W: Write + Seek> SealedWriter<'a, W> {
         let digest = self.copy(name, data, self.head.sizes()[index])?;
         self.broken = false;
         self.digests.push(digest);
-        Ok(())
+        Ok(digest)
     }
 
     fn copy(

@@ -5,7 +5,7 @@ use scrypt::Params;
 use veilsum_common::limits::MAX_SCRYPT_LOG_N;
 use zeroize::Zeroizing;
 
-use super::{decoded, expect};
+use super::{Addressed, decoded, expect};
 use crate::age::FileKey;
 use crate::age::header::Stanza;
 use crate::entropy::{Entropy, draw};
@@ -42,9 +42,10 @@ impl Passphrase {
     }
 
     pub(super) fn unwrap(&self, stanza: &Stanza) -> Result<Option<FileKey>, Error> {
-        let Some(([salt, log_n], body)) = expect::<2>(stanza, KIND)? else {
+        let Some(Addressed { arguments, body }) = expect::<2>(stanza, KIND)? else {
             return Ok(None);
         };
+        let [salt, log_n] = arguments;
         let salt = decoded(salt, KIND)?;
         let log_n = work(log_n)?;
         Ok(FileKey::unwrapped(&self.wrap_key(&salt, log_n), body))

@@ -18,7 +18,7 @@ use x_wing::{
 };
 use zeroize::Zeroizing;
 
-use super::{bech, decoded, expect};
+use super::{Addressed, bech, decoded, expect};
 use crate::age::header::Stanza;
 use crate::age::{FileKey, cipher};
 use crate::entropy::{Entropy, draw};
@@ -79,9 +79,10 @@ impl Identity {
     }
 
     pub(super) fn unwrap(&self, stanza: &Stanza) -> Result<Option<FileKey>, Error> {
-        let Some(([enc], body)) = expect::<1>(stanza, KIND)? else {
+        let Some(Addressed { arguments, body }) = expect::<1>(stanza, KIND)? else {
             return Ok(None);
         };
+        let [enc] = arguments;
         let enc = Ciphertext::from(decoded::<ENC_BYTES>(enc, KIND)?);
         let shared = self.expanded().try_decapsulate(&enc);
         let shared = shared.map_err(|_| Error::Stanza {

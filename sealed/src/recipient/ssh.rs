@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{decoded, expect};
+use super::{Addressed, decoded, expect};
 use crate::age::header::Stanza;
 use crate::age::{FileKey, derive};
 use crate::entropy::{Entropy, draw};
@@ -70,9 +70,10 @@ impl Identity {
     }
 
     pub(super) fn unwrap(&self, stanza: &Stanza) -> Result<Option<FileKey>, Error> {
-        let Some(([name, share], body)) = expect::<2>(stanza, KIND)? else {
+        let Some(Addressed { arguments, body }) = expect::<2>(stanza, KIND)? else {
             return Ok(None);
         };
+        let [name, share] = arguments;
         let name: [u8; TAG_BYTES] = decoded(name, KIND)?;
         let share = PublicKey::from(decoded::<32>(share, KIND)?);
         if name != tag(&self.public) {

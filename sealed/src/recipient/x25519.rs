@@ -7,7 +7,7 @@ use data_encoding::BASE64_NOPAD;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{bech, decoded, expect};
+use super::{Addressed, bech, decoded, expect};
 use crate::age::header::Stanza;
 use crate::age::{FileKey, derive};
 use crate::entropy::{Entropy, draw};
@@ -69,9 +69,10 @@ impl Identity {
     }
 
     pub(super) fn unwrap(&self, stanza: &Stanza) -> Result<Option<FileKey>, Error> {
-        let Some(([share], body)) = expect::<1>(stanza, KIND)? else {
+        let Some(Addressed { arguments, body }) = expect::<1>(stanza, KIND)? else {
             return Ok(None);
         };
+        let [share] = arguments;
         let share = PublicKey::from(decoded::<32>(share, KIND)?);
         let own = self.recipient().0;
         let wrap_key = wrap_key(&self.0, &share, &share, &own).ok_or(Error::Stanza {

@@ -24,7 +24,7 @@ fn opened(world: &World, file: &Vec<u8>) -> Result<(), Error> {
 }
 
 /// The same file with another plaintext: what somebody with the file key can make, so that every chunk opens.
-pub(super) fn remade(world: &World, file: &Vec<u8>, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
+pub(crate) fn remade(world: &World, file: &Vec<u8>, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
     let (header, end) = Header::read(file).unwrap();
     let unlocked = crate::recipient::unlock(&header, &world.reader).unwrap();
     let mut text = Container::open(file, &world.reader, 1 << 24)
