@@ -6,6 +6,7 @@
 
 mod draft;
 mod reading;
+mod unnamed;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,6 +18,7 @@ use zeroize::Zeroizing;
 
 pub use draft::Draft;
 pub use reading::Reading;
+pub use unnamed::Unnamed;
 
 use crate::entropy;
 

@@ -72,7 +72,16 @@ const RULES: &[Rule] = &[
     Rule {
         package: "veilsum-sealed",
         ours: &["common"],
-        never: &["getrandom", "rand", "rustls", "hyper", "tonic", "prost", "tokio", "tracing"],
+        never: &[
+            "getrandom",
+            "rand",
+            "rustls",
+            "hyper",
+            "tonic",
+            "prost",
+            "tokio",
+            "tracing",
+        ],
     },
     Rule {
         package: "veilsum-daemon",

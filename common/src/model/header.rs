@@ -144,11 +144,21 @@ impl Header {
         let mut json = vec![0; header_bytes];
         let read = source.read_exact_at(&mut json, LENGTH_BYTES);
         read.map_err(HeaderError::Unreadable)?;
-        Self::parse(&json, bounds, len_bytes)
+        let (header, need_bytes) = Self::parse(&json, bounds)?;
+        if need_bytes != len_bytes {
+            return Err(HeaderError::Length {
+                have_bytes: len_bytes,
+                need_bytes,
+            });
+        }
+        Ok(header)
     }
 
-    /// The header from its JSON, of a file of `len_bytes`.
-    fn parse(text: &[u8], bounds: Bounds, len_bytes: u64) -> Result<Self, HeaderError> {
+    /// The header from its JSON, and how long the whole file must be: for one that comes as a stream.
+    ///
+    /// # Errors
+    /// [`HeaderError`].
+    pub fn parse(text: &[u8], bounds: Bounds) -> Result<(Self, u64), HeaderError> {
         let Object {
             mut metadata,
             tensors,
@@ -165,18 +175,12 @@ impl Header {
         }
         let data_start = LENGTH_BYTES + text.len() as u64;
         let (tensors, data_bytes) = placed(distinct(tensors)?, data_start)?;
-        let need_bytes = data_start.saturating_add(data_bytes);
-        if need_bytes != len_bytes {
-            return Err(HeaderError::Length {
-                have_bytes: len_bytes,
-                need_bytes,
-            });
-        }
-        Ok(Self {
+        let header = Self {
             tensors,
             metadata: metadata.pop().map_or(Ok(BTreeMap::new()), distinct)?,
             data_start,
-        })
+        };
+        Ok((header, data_start.saturating_add(data_bytes)))
     }
 }
 

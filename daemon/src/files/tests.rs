@@ -173,3 +173,23 @@ fn a_draft_keeps_the_holes_of_a_file() {
     let on_disk = fs::metadata(&copy).unwrap().blocks() * 512;
     assert!(on_disk < 1 << 20, "{on_disk}");
 }
+
+#[test]
+fn an_unnamed_file_is_written_at_any_place_and_leaves_nothing_if_it_is_given_up() {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    let write = || {
+        let mut file = Unnamed::public(&path).unwrap();
+        file.seek(SeekFrom::Start(3)).unwrap();
+        file.write_all(b"def").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file.write_all(b"abc").unwrap();
+        file
+    };
+    drop(write());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    write().keep(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
