@@ -14,6 +14,8 @@ use veilsum_daemon::identity::Role;
 use veilsum_proto::convert;
 use veilsum_secagg::Digest;
 
+pub(crate) mod tensor;
+
 /// Train one model on the data of many sites; nobody sees anybody's update.
 #[derive(Debug, Parser)]
 #[command(
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     /// Look at and fetch the models of a run
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Encrypt, sign, open and check files of tensors
+    #[command(subcommand)]
+    Tensor(tensor::TensorCommand),
     /// Check a fault file: a proof, complete in itself, that the coordinator or a site lied
     VerifyFault(VerifyFault),
     /// What an error's code word means and what to do about it

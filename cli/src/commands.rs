@@ -12,6 +12,7 @@ pub(crate) mod model;
 pub(crate) mod participant;
 pub(crate) mod run;
 pub(crate) mod synthetic;
+pub(crate) mod tensor;
 pub(crate) mod trainer;
 pub(crate) mod verify_fault;
 
@@ -31,6 +32,7 @@ pub(crate) fn dispatch(command: Command, form: Form) -> Result<Output, Error> {
         Command::Ca(ca) => ca::run(ca),
         Command::Run(run) => run::run(run, form),
         Command::Model(model) => model::run(model),
+        Command::Tensor(tensor) => tensor::run(tensor, form),
         Command::VerifyFault(asked) => verify_fault::run(&asked),
         Command::Explain(asked) => explain::run(&asked),
         Command::Trainer(trainer) => trainer::run(&trainer),

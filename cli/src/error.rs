@@ -16,6 +16,8 @@ use veilsum_participant::keystore::KeystoreError;
 use veilsum_participant::link::{self, LinkError};
 use veilsum_proto::convert::ConvertError;
 use veilsum_proto::pb;
+use veilsum_sealed::gate::local::LogError;
+use veilsum_sealed::registry::RegistryError;
 use veilsum_secagg::Digest;
 use veilsum_secagg::evidence::Unproved;
 
@@ -84,6 +86,38 @@ pub(crate) enum Error {
         /// What the file says.
         found: Digest,
     },
+    /// A sealed file, a key or a list for sealed files.
+    #[error("{}: {source}", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<veilsum_sealed::Error>,
+    },
+    /// The recipients by name.
+    #[error("{}: {source}", path.display())]
+    Recipients {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RegistryError,
+    },
+    /// The log of who opened what.
+    #[error("{}: {source}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: LogError,
+    },
+    /// Nobody said where keys are, and the environment does not either.
+    #[error(
+        "there is no home directory here; name a directory for keys with --home or VEILSUM_SEALED_HOME"
+    )]
+    NoHome,
+    /// Data and the envelope would both go to standard output.
+    #[error("with --json standard output holds one JSON object; name a file with --output")]
+    TwoOutputs,
     /// A file that should be text is not.
     #[error("{} is not UTF-8 text", path.display())]
     NotText {

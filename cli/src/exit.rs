@@ -18,6 +18,7 @@
 //! A code word is the same everywhere: `google.rpc.ErrorInfo.reason` on the wire, a run's `reason.code`, `error.code` in JSON.
 
 pub(crate) mod known;
+mod sealed;
 
 use std::path::Path;
 
@@ -144,6 +145,10 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
             Error::File(_) | Error::Tls(_) | Error::NotText { .. } | Error::Keystore(_) => Self::known("FILE_INVALID", error),
+            Error::Sealed { source, .. } => Self::known(sealed::code(source), error).with(sealed::details(source)),
+            Error::Recipients { .. } | Error::NoHome => Self::known("SEALED_INPUT_INVALID", error),
+            Error::AccessLog { .. } => Self::known("ACCESS_NOT_RECORDED", error),
+            Error::TwoOutputs => Self::known("USAGE", error),
             Error::NoFault { .. } => Self::known("NOT_FOUND", error),
             Error::FaultFile { .. } => Self::known("FAULT_FILE_INVALID", error),
             Error::FaultNotProved { kind, .. } => Self::known("FAULT_NOT_PROVED", error).with(json!({"kind": kind})),

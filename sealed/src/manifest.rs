@@ -41,8 +41,11 @@ impl Statement {
     }
 }
 
-/// A name that stands alone in a list of signers.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+/// Whether a name can stand in a list of signers.
+///
+/// # Errors
+/// [`Error::Name`].
+pub fn check_name(name: &str) -> Result<(), Error> {
     let odd = |c: char| c.is_whitespace() || c.is_control() || ",*?!\"#".contains(c);
     if name.is_empty() || name.len() > MAX_PRINCIPAL_BYTES || name.contains(odd) {
         return Err(Error::Name {

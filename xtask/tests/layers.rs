@@ -105,6 +105,7 @@ const RULES: &[Rule] = &[
             "common",
             "engine",
             "proto",
+            "sealed",
             "daemon",
             "coordinator",
             "participant",

@@ -144,6 +144,59 @@ it acknowledges must be durable; start it again when the disk is well.",
         ],
     },
     Section {
+        title: "Sealed files",
+        words: &[
+            known(
+                "SEALED_FILE_INVALID",
+                Exit::Invalid,
+                "It is no sealed file, or one that was not written as it should be: no age file, a header that is malformed \
+or too long, a name that stands twice in the safetensors file inside, data with holes.",
+                "check that it is the right file; else ask its sender to write it anew",
+            ),
+            known(
+                "SEALED_FILE_CHANGED",
+                Exit::VerificationFailed,
+                "The file is not what was sealed or signed: it was cut, a chunk was changed or moved, a tensor does not fit its \
+digest, a signature is not valid. By accident on the way, or by somebody. Nothing of it was given out.",
+                "fetch the file again; if it fails again, tell its sender and keep it as evidence",
+            ),
+            known(
+                "SENDER_NOT_PROVED",
+                Exit::VerificationFailed,
+                "The file is whole, but not proved to be what was asked for: it is not signed, signed by somebody who is not in the \
+list of signers, made for other readers without a grant, or for another purpose.",
+                "ask its sender; to trust a new one, add its line to the list of signers. --any-sender reads it all the same",
+            ),
+            known(
+                "NOT_A_RECIPIENT",
+                Exit::NotPermitted,
+                "None of the identities opens the file: it was sealed to other recipients, or under another passphrase.",
+                "use the right identity, or ask the sender to seal the file to yours as well",
+            ),
+            known(
+                "ACCESS_DENIED",
+                Exit::NotPermitted,
+                "This machine's list `allowed-identities` does not have one of the identities that were given. The refusal is in the \
+access log.",
+                "use an identity of the list, or have whoever keeps it add yours",
+            ),
+            known(
+                "ACCESS_NOT_RECORDED",
+                Exit::Failed,
+                "The access log cannot be written, is in use by another process, or was changed since its last line. What cannot be \
+recorded is not done.",
+                "correct what the message names; keep a log that was changed as evidence and begin another",
+            ),
+            known(
+                "SEALED_INPUT_INVALID",
+                Exit::Invalid,
+                "A key, a recipient, a list of signers or recipients, or what is to be sealed is not as it must be. The message says \
+which and why.",
+                "correct what the message names and repeat the command",
+            ),
+        ],
+    },
+    Section {
         title: "Calls to the coordinator",
         words: &[
             known(
