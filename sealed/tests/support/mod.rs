@@ -3,23 +3,33 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Whether `program` can be started. If not, says so where nobody overlooks it; where tests must not be skipped, that is a failure.
+/// Whether `program` can be started. If not, that is said as [`missing`] says it.
+#[allow(dead_code, reason = "not every test with another program asks")]
 pub fn installed(program: &str) -> bool {
     if Command::new(program).arg("--version").output().is_ok() {
         return true;
     }
+    missing(program);
+    false
+}
+
+/// Says where nobody overlooks it that something is not tested; where tests must not be skipped, that is a failure.
+pub fn missing(what: &str) {
     let hint = format!(
-        "{program} is not installed: what it says about our files is NOT TESTED; .ci/run installs it"
+        "{what} is not installed: what it says about our files is NOT TESTED; .ci/run installs it"
     );
     assert!(
         std::env::var_os("VEILSUM_TEST_ALL_TOOLS").is_none(),
         "{hint}"
     );
     eprintln!("\n*** {hint} ***\n");
-    false
 }
 
 /// Runs a program in `directory`; panics with what it said if it fails.
+#[allow(
+    dead_code,
+    reason = "not every test with another program runs one that must succeed"
+)]
 pub fn run(directory: &Path, program: &str, arguments: &[&str]) -> Output {
     let output = try_run(directory, program, arguments, None);
     assert!(
