@@ -310,7 +310,12 @@ pub(crate) fn unlock(header: &Header, identities: &[Identity]) -> Result<Unlocke
     if by_passphrase && header.stanzas.len() > 1 {
         return Err(Error::MixedRecipients);
     }
-    for identity in identities.iter().take(MAX_IDENTITIES) {
+    if identities.len() > MAX_IDENTITIES {
+        return Err(Error::Key(
+            "there are more identities than are tried on a file",
+        ));
+    }
+    for identity in identities {
         for stanza in &header.stanzas {
             if let Some(file_key) = identity.unwrap(stanza)? {
                 header.verify(&file_key)?;

@@ -11,29 +11,14 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::path::Path;
 
-use support::{installed, random, run, try_run};
+use support::{Open, installed, random, run, try_run};
 use tempfile::tempdir;
 use veilsum_common::time::Timestamp;
-use veilsum_sealed::gate::{Decide, Decision, Gate, Record, Request, Unrecorded};
+use veilsum_sealed::gate::Gate;
 use veilsum_sealed::{
     Identity, Lock, Opening, SealedFile, SealedWriter, Sender, SshIdentity, Statement, Trust,
     Verify,
 };
-
-/// Lets everything through.
-struct Open;
-
-impl Decide for Open {
-    fn decide(&self, _: &Request) -> Decision {
-        Decision::Permit
-    }
-}
-
-impl Record for Open {
-    fn record(&mut self, _: &Request, _: Decision) -> Result<(), Unrecorded> {
-        Ok(())
-    }
-}
 
 /// A key file that ssh-keygen made.
 fn theirs(folder: &Path) -> SshIdentity {

@@ -72,6 +72,12 @@ impl Chunks {
             .checked_sub(text.len() as u64)
             .expect("no more bytes are written than were announced");
         let full_bytes = SEALED_BATCH_CHUNKS * self.threads.get() * SEALED_CHUNK_BYTES;
+        if self.buffer.capacity() == 0 {
+            // All of it at once: a vector that grows holds everything twice, and leaves plaintext behind.
+            let need = sealed_bytes(self.left_bytes + text.len() as u64);
+            let need = usize::try_from(need).unwrap_or(full_bytes);
+            self.buffer.reserve_exact(need.min(full_bytes));
+        }
         let mut rest = text;
         while !rest.is_empty() {
             if self.buffer.len() == full_bytes {

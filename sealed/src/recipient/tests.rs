@@ -148,3 +148,17 @@ fn a_file_too_long_for_memory_is_refused_before_it_is_read() {
         "{error}"
     );
 }
+
+#[test]
+fn more_identities_than_are_tried_is_an_error_and_not_a_silent_cut() {
+    let own = Identity::draw(&mut random(1));
+    let to = [own.recipient().unwrap()];
+    let sealed = Container::seal(b"", Lock::Recipients(&to), &mut random(9)).unwrap();
+    let mut identities: Vec<_> = (0..MAX_IDENTITIES)
+        .map(|_| Identity::draw(&mut random(2)))
+        .collect();
+    identities.push(own);
+    let error = Container::open(&sealed, &identities, 10).unwrap_err();
+    assert!(matches!(error, Error::Key(_)), "{error}");
+    assert!(Container::open(&sealed, &identities[1..], 10).is_ok());
+}
