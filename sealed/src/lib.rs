@@ -16,7 +16,7 @@
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`file`] | [`SealedWriter`], [`SealedFile`] |
+//! | [`mod@file`] | [`SealedWriter`], [`SealedFile`] |
 //! | [`age`] | the container: header, payload, chunks |
 //! | [`recipient`], [`keys`] | who may open; who signs |
 //! | [`manifest`], [`grant`], [`sshsig`], [`trust`] | what is signed, in which form, and whose signatures count |
