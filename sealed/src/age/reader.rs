@@ -73,20 +73,29 @@ impl<'a> Payload<'a> {
     /// # Errors
     /// [`Error::ChunkRejected`], [`Error::Unreadable`]; or the plaintext is not that long.
     pub(crate) fn read(&self, out: &mut [u8], offset: u64) -> Result<(), Error> {
+        self.read_through(out, offset, &mut Vec::new())
+    }
+
+    /// As [`Payload::read`], through a buffer for what is still encrypted: whoever reads on and on keeps it.
+    pub(crate) fn read_through(
+        &self,
+        out: &mut [u8],
+        offset: u64,
+        sealed: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let end = offset.checked_add(out.len() as u64);
         if end.is_none_or(|end| end > self.len_bytes) {
             let file_bytes = self.source.len_bytes();
             return Err(Error::Truncated { file_bytes });
         }
         let batch_bytes = SEALED_BATCH_CHUNKS * self.threads.get() * CHUNK_BYTES;
-        let mut sealed = Vec::new();
         let (mut rest, mut at) = (out, offset);
         while !rest.is_empty() {
             // Batches end where chunks do, so that no chunk is opened twice.
             let within = usize_of(at % CHUNK_BYTES as u64);
             let count = rest.len().min(batch_bytes - within);
             let (now, later) = rest.split_at_mut(count);
-            self.read_batch(now, at, &mut sealed)?;
+            self.read_batch(now, at, sealed)?;
             (rest, at) = (later, at + count as u64);
         }
         Ok(())

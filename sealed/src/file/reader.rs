@@ -309,7 +309,7 @@ impl<'a> SealedFile<'a> {
         range: Range<u64>,
         mut each: impl FnMut(&[u8], u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut block = Zeroizing::new(Vec::new());
+        let (mut block, mut sealed) = (Zeroizing::new(Vec::new()), Vec::new());
         let mut at = range.start;
         while at < range.end {
             let count = (range.end - at).min(BLOCK_BYTES);
@@ -317,7 +317,7 @@ impl<'a> SealedFile<'a> {
                 usize::try_from(count).expect("a block fits an address space"),
                 0,
             );
-            self.payload.read(&mut block, at)?;
+            self.payload.read_through(&mut block, at, &mut sealed)?;
             each(&block, at)?;
             at += count;
         }

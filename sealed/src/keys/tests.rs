@@ -36,6 +36,31 @@ fn what_is_no_key_file_is_refused_without_quoting_it() {
 }
 
 #[test]
+fn a_key_file_whose_parts_disagree_is_damaged() {
+    let text = file("comment");
+    let body = text.strip_prefix(BEGIN).unwrap();
+    let digits: String = body
+        .trim_end()
+        .strip_suffix(END)
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    let bytes = BASE64.decode(digits.as_bytes()).unwrap();
+    let public = *key(1).public().0.as_bytes();
+    let places: Vec<_> = (0..bytes.len() - 31)
+        .filter(|at| bytes[*at..at + 32] == public)
+        .collect();
+    // outside, beside the secret, and behind it
+    assert_eq!(places.len(), 3);
+    for place in places {
+        let mut bytes = bytes.clone();
+        bytes[place] ^= 1;
+        let changed = format!("{BEGIN}\n{}\n{END}\n", BASE64.encode(&bytes));
+        assert!(SshIdentity::parse(&changed).is_err(), "byte {place}");
+    }
+}
+
+#[test]
 fn a_point_of_small_order_is_no_key() {
     let mut wire = Vec::new();
     put(&mut wire, b"ssh-ed25519");

@@ -92,6 +92,28 @@ fn a_log_that_was_changed_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_line_whose_hash_was_made_anew_does_not_fit_the_next_one() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("access.jsonl");
+    let mut log = LocalLog::open(&path).unwrap();
+    for seed in 0..2 {
+        log.record(&request(vec![name(seed)]), Decision::Permit)
+            .unwrap();
+    }
+    drop(log);
+    let text = fs::read_to_string(&path).unwrap();
+    let (first, second) = text.split_once('\n').unwrap();
+    let mut line: Line = serde_json::from_str(first).unwrap();
+    line.hash.clear();
+    line.decision = "deny".to_owned();
+    line.hash = line.hashed();
+    let first = serde_json::to_string(&line).unwrap();
+    fs::write(&path, format!("{first}\n{second}")).unwrap();
+    let error = LocalLog::open(&path).unwrap_err();
+    assert!(matches!(error, LogError::Broken { line: 2 }), "{error}");
+}
+
+#[test]
 fn one_process_writes_at_a_time() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("access.jsonl");
