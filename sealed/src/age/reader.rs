@@ -146,6 +146,7 @@ impl<'a> Payload<'a> {
         if opened {
             Ok(())
         } else {
+            // What the cipher leaves behind when it fails, it does not say.
             out.fill(0);
             Err(Error::ChunkRejected { index })
         }
