@@ -68,6 +68,10 @@ impl<'a> Head<'a> {
         &self.tensors
     }
 
+    pub(super) fn is_signed(&self) -> bool {
+        self.sender.is_some()
+    }
+
     pub(super) fn sizes(&self) -> &[u64] {
         &self.sizes
     }
