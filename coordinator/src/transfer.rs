@@ -104,11 +104,31 @@ pub enum UploadError {
     Store(#[from] BlobError),
 }
 
-/// One site's upload while its pieces come: at most one part is under way.
+/// One site's upload while its pieces come: at most one part is under way, and one before it on its way to the disk.
 pub struct Intake {
     upload: Arc<Upload>,
     projections: Projections,
     part: Option<Part>,
+    /// The part that was handed out last: it may not be durable yet.
+    full: Option<u64>,
+}
+
+/// A part whose bytes are all there and have the digest it came with; it counts once it is kept.
+pub struct FullPart {
+    upload: Arc<Upload>,
+    number: u64,
+    rows: Vec<Row>,
+}
+
+impl FullPart {
+    /// Makes it durable, and tells which it is. Blocks. Nothing else may be written to it meanwhile.
+    ///
+    /// # Errors
+    /// [`BlobError`].
+    pub fn keep(self) -> Result<u64, BlobError> {
+        self.upload.keep(self.number, &self.rows)?;
+        Ok(self.number)
+    }
 }
 
 /// A part under way.
@@ -128,14 +148,15 @@ impl Intake {
             upload,
             projections,
             part: None,
+            full: None,
         }
     }
 
-    /// Takes the next piece; tells which part is durable, if that was the last piece of it.
+    /// Takes the next piece; gives its part, if that was the last piece of it. It must be kept before the next one is given.
     ///
     /// # Errors
     /// [`UploadError`].
-    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<Option<u64>, UploadError> {
+    pub fn piece(&mut self, piece: &pb::UploadPiece) -> Result<Option<FullPart>, UploadError> {
         let mut part = match self.part.take() {
             Some(part) => part,
             None => self.begin(piece.part)?,
@@ -154,8 +175,17 @@ impl Intake {
         if part_digest(&hashes).0[..] != piece.digest[..] {
             return Err(UploadError::Damaged { part: part.number });
         }
-        self.upload.keep(part.number, &part.rows)?;
-        Ok(Some(part.number))
+        self.full = Some(part.number);
+        Ok(Some(FullPart {
+            upload: Arc::clone(&self.upload),
+            number: part.number,
+            rows: part.rows,
+        }))
+    }
+
+    /// The durable parts, as [`Upload::have`] has them.
+    pub fn have(&self) -> Vec<u8> {
+        self.upload.have()
     }
 
     /// The root over all chunks, which are all durable, and what they add to the books.
@@ -177,7 +207,7 @@ impl Intake {
         if number >= count {
             return Err(UploadError::NoPart { part, count });
         }
-        if self.upload.has(number) {
+        if self.full == Some(number) || self.upload.has(number) {
             return Err(UploadError::Known { part });
         }
         Ok(Part {

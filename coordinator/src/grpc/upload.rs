@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::task::block_in_place;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use veilsum_common::blob::BlobRef;
@@ -32,8 +32,9 @@ use super::{Caller, Context, status};
 use crate::driver::Handle;
 use crate::live::LiveRun;
 use crate::store::Journal;
+use crate::store::blobs::Error as BlobError;
 use crate::store::staging::{Slot, Staging};
-use crate::transfer::{Intake, NoTurn, Transfer, Turn};
+use crate::transfer::{FullPart, Intake, NoTurn, Transfer, Turn};
 
 /// What the site is told, in order.
 pub(super) type Answers = ReceiverStream<Result<pb::SubmitMaskedResponse, Status>>;
@@ -173,10 +174,14 @@ impl<J: Journal> Taking<J> {
         self.expected().inspect_err(|_| self.let_go(staging))?;
         let projections = staging.projections(self.slot.stream);
         let mut intake = Intake::new(Arc::clone(&staged), projections);
+        let mut keeping = Keeping::default();
         let trailer = tokio::select! {
-            trailer = pieces(messages, &mut intake, answers, transfer, staged.have()) => trailer?,
-            ended = ended => return Err(ended),
+            trailer = pieces(messages, &mut intake, answers, transfer, &mut keeping) => trailer,
+            ended = ended => Err(ended),
         };
+        // Whatever came of it: nobody writes to a part again while it is on its way to the disk.
+        keeping.finish().await?;
+        let trailer = trailer?;
         self.accept(messages, &intake, trailer).await
     }
 
@@ -273,21 +278,66 @@ async fn pieces<J: Journal>(
     intake: &mut Intake,
     answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
     mut transfer: Transfer,
-    have: Vec<u8>,
+    keeping: &mut Keeping,
 ) -> Result<UploadTrailer, Status> {
-    messages.tell(answers, having(have)).await?;
+    messages.tell(answers, having(intake.have())).await?;
     loop {
-        let message = transfer.next(messages.piece()).await;
-        let piece = match message.map_err(status::put_off)?? {
+        let message = tokio::select! {
+            biased;
+            kept = keeping.finish(), if keeping.is_busy() => {
+                messages.tell_kept(answers, kept?).await?;
+                continue;
+            }
+            message = transfer.next(messages.piece()) => message.map_err(status::put_off)??,
+        };
+        let piece = match message {
             Ok(piece) => piece,
-            Err(trailer) => return Ok(trailer),
+            Err(trailer) => {
+                let kept = keeping.finish().await?;
+                messages.tell_kept(answers, kept).await?;
+                return Ok(trailer);
+            }
         };
         transfer.moved(piece.data.len());
         let taken = block_in_place(|| intake.piece(&piece));
         if let Some(part) = taken.map_err(|error| status::upload(&error))? {
-            let kept = Answer::Kept(pb::PartKept { part });
-            messages.tell(answers, kept).await?;
-            transfer.goes_on().map_err(status::put_off)?;
+            let before = keeping.finish().await?;
+            messages.tell_kept(answers, before).await?;
+            keeping.begin(part);
+            if let Err(over) = transfer.goes_on() {
+                let kept = keeping.finish().await?;
+                messages.tell_kept(answers, kept).await?;
+                return Err(status::put_off(over));
+            }
+        }
+    }
+}
+
+/// A part on its way to the disk, while the next one comes.
+#[derive(Default)]
+struct Keeping(Option<JoinHandle<Result<u64, BlobError>>>);
+
+impl Keeping {
+    fn begin(&mut self, part: FullPart) {
+        self.0 = Some(tokio::task::spawn_blocking(move || part.keep()));
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Which part is durable now, if one was on its way. Asked again after it was not waited for, it waits for the same part.
+    async fn finish(&mut self) -> Result<Option<u64>, Status> {
+        let Some(keeping) = &mut self.0 else {
+            return Ok(None);
+        };
+        let kept = keeping.await;
+        self.0 = None;
+        match kept {
+            Ok(Ok(part)) => Ok(Some(part)),
+            Ok(Err(error)) => Err(status::blob(&error)),
+            // Its panic was told; what is not known to be durable does not count.
+            Err(_) => Err(status::stopping()),
         }
     }
 }
@@ -329,6 +379,20 @@ impl<J: Journal> Messages<J> {
         let told = self.context.heard(answers.send(Ok(answer(what)))).await?;
         // Heard by nobody: the site hung up.
         told.map_err(|_| status::stopping())
+    }
+
+    async fn tell_kept(
+        &self,
+        answers: &mpsc::Sender<Result<pb::SubmitMaskedResponse, Status>>,
+        kept: Option<u64>,
+    ) -> Result<(), Status> {
+        match kept {
+            Some(part) => {
+                self.tell(answers, Answer::Kept(pb::PartKept { part }))
+                    .await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn header(&mut self) -> Result<pb::UploadHeader, Status> {
